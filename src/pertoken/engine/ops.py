@@ -1,0 +1,302 @@
+"""The operations of a forward pass: each turns a Step into counts and seconds on one accelerator.
+
+An operation is made once for a deployment (shapes, rates, efficiencies) and evaluated on any step, whose numbers may be
+arrays of scenarios.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pertoken.engine.efficiency import AttentionEfficiency, ExpertsEfficiency, LatentEfficiency, MatmulEfficiency
+from pertoken.engine.roofline import Timed
+from pertoken.engine.step import Step
+from pertoken.engine.work import Work
+from pertoken.model.attention import Attention
+from pertoken.model.feedforward import Experts
+from pertoken.model.matmul import Matmul
+
+Number = Any
+HALF_BYTES = 2.0  # activations between operations are kept in half precision
+
+
+@dataclass(frozen=True)
+class Operation(ABC):
+    """One operation of the forward pass, ``count`` times over the layers."""
+
+    name: str
+    group: str
+    count: float
+
+    @abstractmethod
+    def at(self, step: Step) -> list[Timed]:
+        """Counts and seconds in one step."""
+
+
+@dataclass(frozen=True)
+class MatmulOp(Operation):
+    """A weight matrix that all tokens of the step pass.
+
+    Parameters
+    ----------
+    matmul : Matmul
+        Shape on one rank.
+    weight_bytes : float
+        Bytes of the whole matrix [byte].
+    input_bytes : float
+        Bytes per element of its input [byte].
+    flops, bandwidth : float
+        Dense peak of its arithmetic [FLOP/s] and memory rate [byte/s].
+    efficiency : MatmulEfficiency
+        Shares of those reached.
+    last_only : bool
+        Only tokens that emit an output pass (the head).
+    """
+
+    matmul: Matmul
+    weight_bytes: float
+    input_bytes: float
+    flops: float
+    bandwidth: float
+    efficiency: MatmulEfficiency
+    last_only: bool = False
+
+    def at(self, step: Step) -> list[Timed]:
+        rows = step.emitted if self.last_only else step.tokens
+        k, n = self.matmul.k, self.matmul.n
+        flop = 2.0 * k * n * rows
+        moved = rows * (k * self.input_bytes + n * HALF_BYTES)
+        rate = self.bandwidth * self.efficiency.memory(self.weight_bytes + moved)
+        compute = flop / (self.flops * self.efficiency.compute(np.maximum(rows, 1.0), n, k))
+        return [
+            Timed(
+                self.name,
+                self.group,
+                self.count,
+                Work(flop=flop, weight_bytes=self.weight_bytes, activation_bytes=moved),
+                fixed_s=self.weight_bytes / rate,
+                moved_s=moved / rate,
+                compute_s=compute,
+                overhead_s=self.efficiency.launch_s,
+                input_tokens=0.0 if self.last_only else step.input_tokens,
+                output_tokens=rows if self.last_only else step.decode_tokens,
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class AttentionOp(Operation):
+    """Scores and mixing: one operation for each sequence, whose cache read is its own.
+
+    Parameters
+    ----------
+    attention : Attention
+        Kind and shapes.
+    tp : int
+        Tensor-parallel ranks.
+    kv : float
+        Bytes per cache element [byte].
+    flops, bandwidth : float
+        Dense half-precision peak [FLOP/s] and memory rate [byte/s].
+    prefill, decode : AttentionEfficiency or LatentEfficiency
+        Shares of those reached, by phase.
+    lanes : float
+        What fills a tile: the head width of grouped attention, the heads on a rank of latent attention.
+    """
+
+    attention: Attention
+    tp: int
+    kv: float
+    flops: float
+    bandwidth: float
+    prefill: AttentionEfficiency | LatentEfficiency
+    decode: AttentionEfficiency | LatentEfficiency
+    lanes: float
+
+    def at(self, step: Step) -> list[Timed]:
+        found = self._phase("decode", [(1.0, d.sequences, d.context, 0.0) for d in step.decodes])
+        if step.prefill:
+            p = step.prefill
+            found += self._phase("prefill", [(p.new, p.sequences, p.context, p.cached)])
+        return found
+
+    def _phase(self, phase: str, groups: list[tuple[Number, Number, Number, Number]]) -> list[Timed]:
+        """One launch serves all groups of a phase, and none is needed where no sequence is in it."""
+        size = sum(sum(self._moved(*g)) for g in groups)
+        launch = np.minimum(sum(g[1] for g in groups), 1.0) / max(len(groups), 1)
+        return [self._one(phase, size, launch, g) for g in groups]
+
+    def _moved(self, new: Number, sequences: Number, context: Number, *_: Number) -> tuple[Number, Number]:
+        """Cache bytes read and written [byte]."""
+        read = self.attention.read_bytes(new, context, self.kv, self.tp) * sequences
+        return read, self.attention.written_bytes(new, self.kv, self.tp) * sequences
+
+    def _one(self, phase: str, size: Number, launch: Number, group: tuple[Number, Number, Number, Number]) -> Timed:
+        new, sequences, context, cached = group
+        att, efficiency = self.attention, self.decode if phase == "decode" else self.prefill
+        flop = att.flop(new, context, self.tp) * sequences
+        read, written = self._moved(*group)
+        seen = context if att.reach is None else np.minimum(context, att.reach)
+        rate = self.bandwidth * efficiency.memory(np.maximum(size, 1.0), seen + new)
+        compute = flop / (self.flops * efficiency.compute(new, seen, self.lanes))
+        again = att.expand_flop(new, context, cached, self.tp) * sequences
+        tokens = sequences * new
+        return Timed(
+            f"{phase}_{self.name}",
+            self.group,
+            self.count,
+            Work(flop=flop, kv_bytes=read + written),
+            fixed_s=read / rate,
+            moved_s=written / rate,
+            compute_s=compute,
+            overhead_s=launch * efficiency.launch_s,
+            fixed="kv",
+            input_tokens=tokens if phase == "prefill" else 0.0,
+            output_tokens=tokens if phase == "decode" else 0.0,
+            cached_share=again / np.maximum(flop, 1.0),
+        )
+
+
+@dataclass(frozen=True)
+class ExpertsOp(Operation):
+    """The routed experts of a layer on one rank.
+
+    Parameters
+    ----------
+    experts : Experts
+        Shapes and routing.
+    ranks : int
+        Ranks that hold the layer's experts between them (expert parallel x tensor parallel within an expert).
+    expert_split : int
+        Ranks over which one expert's matrices are split.
+    pool : float
+        Lanes whose tokens meet in this group of ranks (attention data parallel).
+    expert_bytes : float
+        Bytes of one whole expert [byte].
+    flops, bandwidth : float
+        Dense peak of the arithmetic [FLOP/s] and memory rate [byte/s].
+    efficiency : ExpertsEfficiency
+        Shares of those reached.
+    """
+
+    experts: Experts
+    ranks: int
+    expert_split: int
+    pool: float
+    expert_bytes: float
+    input_bytes: float
+    flops: float
+    bandwidth: float
+    efficiency: ExpertsEfficiency
+
+    def at(self, step: Step) -> list[Timed]:
+        e, rows = self.experts, step.tokens * self.pool
+        inner = -(-e.inner // self.expert_split)
+        touched = e.touched(rows)
+        flop = 2.0 * e.active * e.expert_parameters * rows / self.ranks
+        weights = touched * self.expert_bytes / self.ranks
+        routed = rows * e.active * self.expert_split / self.ranks
+        moved = routed * (e.width * (self.input_bytes + HALF_BYTES) + 3.0 * inner * HALF_BYTES)
+        per_expert = np.maximum(rows * e.active / touched, 1.0)
+        rate = self.bandwidth * self.efficiency.memory(weights + moved)
+        compute = flop / (self.flops * self.efficiency.compute(per_expert, inner, e.width))
+        return [
+            Timed(
+                self.name,
+                self.group,
+                self.count,
+                Work(flop=flop, weight_bytes=weights, activation_bytes=moved),
+                fixed_s=weights / rate,
+                moved_s=moved / rate,
+                compute_s=compute,
+                overhead_s=self.efficiency.launch_s,
+                input_tokens=step.input_tokens,
+                output_tokens=step.decode_tokens,
+                shape=lambda tau: e.touched(tau * rows) / touched,
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class ElementwiseOp(Operation):
+    """Norms, activations, positions and residuals: memory traffic and launches, fused as engines do.
+
+    Parameters
+    ----------
+    token_bytes : float
+        Bytes moved for each token [byte].
+    bandwidth : float
+        Memory rate reached [byte/s].
+    launch_s : float
+        Launches together [s].
+    last_only : bool
+        Only tokens that emit an output count (sampling).
+    """
+
+    token_bytes: float
+    bandwidth: float
+    launch_s: float
+    last_only: bool = False
+
+    def at(self, step: Step) -> list[Timed]:
+        rows = step.emitted if self.last_only else step.tokens
+        moved = rows * self.token_bytes
+        return [
+            Timed(
+                self.name,
+                self.group,
+                self.count,
+                Work(activation_bytes=moved),
+                moved_s=moved / self.bandwidth,
+                overhead_s=self.launch_s,
+                input_tokens=0.0 if self.last_only else step.input_tokens,
+                output_tokens=rows if self.last_only else step.decode_tokens,
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class HostOp(Operation):
+    """The scheduler and sampler on the host: seconds a step, shared equally, and seconds a sequence, its own.
+
+    Parameters
+    ----------
+    step_s, sequence_s : float
+        From the engine's profile [s].
+    """
+
+    step_s: float
+    sequence_s: float
+
+    def at(self, step: Step) -> list[Timed]:
+        prompts = step.prefill.sequences if step.prefill else 0.0
+        found = [
+            Timed(
+                "host_step",
+                self.group,
+                self.count,
+                Work(),
+                overhead_s=self.step_s,
+                input_tokens=step.input_tokens,
+                output_tokens=step.decode_tokens,
+            ),
+            Timed(
+                "host_sequence",
+                self.group,
+                self.count,
+                Work(),
+                overhead_s=self.sequence_s * step.decode_tokens,
+                output_tokens=step.decode_tokens,
+            ),
+        ]
+        if step.prefill:
+            seconds = self.sequence_s * prompts
+            tokens = step.input_tokens
+            found.append(
+                Timed("host_prompt", self.group, self.count, Work(), overhead_s=seconds, input_tokens=tokens)
+            )
+        return found

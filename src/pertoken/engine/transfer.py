@@ -1,0 +1,97 @@
+"""Which measured efficiency stands in where none was measured: the nearest format, phase or accelerator, said so.
+
+An efficiency is a share of a datasheet peak, so it carries over to another datasheet better than any rate would.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pertoken.engine.efficiency import Efficiency
+from pertoken.errors import PertokenError
+
+ELEMENTWISE = 0.7  # share of the memory rate in norms and activations where none was measured, assumed
+LAUNCH_S = 2e-6  # one small kernel inside a replayed graph where none was measured, assumed
+
+# by format and arithmetic: which measured kernels stand in, nearest first; half precision stands in for anything
+_KERNELS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("fp8_block", "fp8"): ("fp8_block", "fp8", "int8"),
+    ("fp8", "fp8"): ("fp8", "fp8_block", "int8"),
+    ("mxfp8", "fp8"): ("fp8_block", "fp8", "int8"),
+    ("int8", "int8"): ("int8", "fp8"),
+    ("nvfp4", "nvfp4"): ("nvfp4", "fp8"),
+    ("mxfp4", "mxfp4"): ("w4a8_mxfp4", "nvfp4", "fp8"),
+    ("mxfp4", "bf16"): ("w4a16_mxfp4", "int4", "w8a16"),
+    ("nvfp4_w4a16", "bf16"): ("w4a16_mxfp4", "int4", "w8a16"),
+    ("w8a16", "bf16"): ("w8a16", "int4"),
+    ("q8_0", "bf16"): ("w8a16", "int4"),
+    ("bf16", "bf16"): (), ("fp16", "fp16"): (), ("fp16", "bf16"): (), ("fp32", "fp32"): (),
+}  # fmt: skip
+_PHASES = {"fp8": ("bf16",), "bf16": ("fp8",)}
+_COLLECTIVES = {
+    "send": ("all_to_all", "all_gather", "all_reduce"),
+    "all_to_all": ("all_gather", "reduce_scatter", "all_reduce"),
+    "all_gather": ("reduce_scatter", "all_reduce"),
+    "all_reduce": ("all_gather",),
+}
+
+
+@dataclass
+class Chooser:
+    """Picks efficiencies for a deployment and keeps a list of those that had to stand in.
+
+    Parameters
+    ----------
+    efficiency : Efficiency
+        What was measured on the accelerator, or on the one nearest to it.
+    fallback : Efficiency or None
+        Another accelerator's, for what the first lacks.
+    assumed : list of str
+        Sentences on what stood in, in the order met.
+    """
+
+    efficiency: Efficiency
+    fallback: Efficiency | None = None
+    assumed: list[str] = field(default_factory=list)
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.assumed:
+            self.assumed.append(sentence)
+
+    def _pick(self, group: str, key: str, nearest: tuple[str, ...]) -> Any:
+        for known in (self.efficiency, self.fallback):
+            if known is None:
+                continue
+            for name in (key, *nearest):
+                found = getattr(known, group).get(name)
+                if found is not None:
+                    if name != key or known is not self.efficiency:
+                        self._note(f"{group} efficiency in {key}: that of {name} on {known.accelerator}")
+                    return found
+        raise PertokenError(f"no {group} efficiency is known for {self.efficiency.accelerator}; use another accelerator")
+
+    def kernel(self, group: str, form: str, compute: str) -> Any:
+        """Efficiency of ``matmul`` or ``experts`` with weights of one format, multiplied in one arithmetic."""
+        half = "bf16" if compute in ("bf16", "fp16", "fp32", "tf32") else compute
+        known = _KERNELS.get((form, half), ("int4", "w8a16") if half == "bf16" else ())
+        wanted = (*known, "bf16")
+        return self._pick(group, wanted[0], wanted[1:])
+
+    def phase(self, group: str, cache: str) -> Any:
+        """Efficiency of ``prefill``, ``decode``, ``latent_prefill`` or ``latent_decode`` at one cache format."""
+        return self._pick(group, cache, _PHASES[cache])
+
+    def collective(self, kind: str) -> Any:
+        """Efficiency of one collective."""
+        if kind == "send":
+            return self._pick("collective", *(_COLLECTIVES[kind][:1]), _COLLECTIVES[kind][1:])
+        return self._pick("collective", kind, _COLLECTIVES[kind])
+
+    @property
+    def elementwise(self) -> float:
+        """Share of the memory rate that operations on activations reach."""
+        if self.efficiency.elementwise is not None:
+            return self.efficiency.elementwise
+        self._note(f"norms and activations reach {ELEMENTWISE:.0%} of the memory rate")
+        return ELEMENTWISE

@@ -1,0 +1,177 @@
+"""Efficiencies: limits, monotony, refusals, and that the shipped fits say nothing unphysical."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from importlib import resources
+
+import numpy as np
+import pytest
+
+from pertoken.engine.efficiency import (
+    AttentionEfficiency,
+    CollectiveEfficiency,
+    Efficiency,
+    ExpertsEfficiency,
+    LatentEfficiency,
+    MatmulEfficiency,
+    Residual,
+    efficiency_from_dict,
+)
+from pertoken.errors import PertokenError
+
+MATMUL = MatmulEfficiency(0.8, 60.0, 40.0, 150.0, 0.82, 1e6, 4e-6)
+EXPERTS = ExpertsEfficiency(0.6, 40.0, 250.0, 1.0, 0.84, 1e5, 3e-5, 0.2, 0.2)
+ATTENTION = AttentionEfficiency(0.9, 700.0, 50.0, 0.88, 1e6, 100.0, 1e-5)
+LATENT = LatentEfficiency(0.6, 0.0, 10.0, 0.88, 1e3, 130.0, 1.4e-5)
+REDUCE = CollectiveEfficiency(2.4e-6, 3e-7, 0.8, 1e6)
+FILES = sorted(
+    (p for p in (resources.files("pertoken") / "catalog" / "efficiency").iterdir() if p.name.endswith(".toml")),
+    key=lambda p: p.name,
+)
+
+
+def shipped(file: object) -> Efficiency:
+    return efficiency_from_dict(tomllib.loads(file.read_text(encoding="utf-8")))  # type: ignore[attr-defined]
+
+
+def test_large_sizes_reach_the_peak_share() -> None:
+    assert MATMUL.compute(1e9, 1e9, 1e9) == pytest.approx(0.8, rel=1e-5)
+    assert MATMUL.memory(1e15) == pytest.approx(0.82, rel=1e-5)
+    assert ATTENTION.compute(1.0, 1e9, 1e9) == pytest.approx(0.9, rel=1e-5)
+    assert ATTENTION.memory(1e15) == pytest.approx(0.88, rel=1e-5)
+
+
+def test_each_half_halves() -> None:
+    assert MATMUL.compute(60.0, 1e12, 1e12) == pytest.approx(0.4)
+    assert MATMUL.compute(1e12, 40.0, 1e12) == pytest.approx(0.4)
+    assert MATMUL.compute(1e12, 1e12, 150.0) == pytest.approx(0.4)
+    assert MATMUL.memory(1e6) == pytest.approx(0.41)
+    assert ATTENTION.compute(-1.0, 700.0, 1e12) == pytest.approx(0.45)
+    assert ATTENTION.memory(1e15, 100.0) == pytest.approx(0.44, rel=1e-5)
+    assert LATENT.compute(1.0, 100.0, 10.0) == pytest.approx(0.3)
+    assert REDUCE.link(1e6) == pytest.approx(0.4)
+
+
+def test_context_counts_half_of_the_new_tokens() -> None:
+    assert ATTENTION.compute(1001.0) == pytest.approx(ATTENTION.compute(1.0, 500.0))
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_compute_rises_with_each_size(which: int) -> None:
+    sizes = [np.full(50, 512.0) for _ in range(3)]
+    sizes[which] = np.geomspace(1, 1e6, 50)
+    assert np.all(np.diff(MATMUL.compute(*sizes)) > 0)
+    assert np.all(np.diff(EXPERTS.compute(*sizes)) > 0)
+
+
+def test_seconds_rise_with_size_though_shares_rise_too() -> None:
+    size = np.geomspace(1, 1e12, 200)
+    assert np.all(np.diff(size / MATMUL.memory(size)) > 0)
+    assert np.all(np.diff(size / ATTENTION.memory(size, 1000.0)) > 0)
+    assert np.all(np.diff(REDUCE.seconds(size, 8, 450e9)) > 0)
+
+
+def test_arrays_equal_loops() -> None:
+    m = np.array([1.0, 7.0, 300.0])
+    assert MATMUL.compute(m, 4096.0, 1024.0).tolist() == [MATMUL.compute(x, 4096.0, 1024.0) for x in m]
+    assert REDUCE.seconds(m, 8, 4e11).tolist() == pytest.approx([REDUCE.seconds(x, 8, 4e11) for x in m])
+
+
+def test_even_routing_touches_what_chance_touches() -> None:
+    even = dataclasses.replace(EXPERTS, skew=0.0, busiest=0.0)
+    assert even.touched(256.0, 8.0, 1.0) == pytest.approx(8.0)
+    assert even.touched(256.0, 8.0, 1e5) == pytest.approx(256.0)
+    assert even.straggler(64.0) == 1.0
+
+
+def test_skew_touches_fewer_and_loads_one_rank_more() -> None:
+    even = dataclasses.replace(EXPERTS, skew=0.0)
+    tokens = np.array([2.0, 16.0, 100.0])
+    assert np.all(EXPERTS.touched(256.0, 8.0, tokens) < even.touched(256.0, 8.0, tokens))
+    assert EXPERTS.straggler(1.0) == 1.0 < EXPERTS.straggler(8.0) < EXPERTS.straggler(64.0)
+
+
+def test_link_and_seconds_agree() -> None:
+    size = 3e5
+    shared = dataclasses.replace(REDUCE, contention=1.5)
+    for one in (REDUCE, shared):
+        assert one.seconds(size, 8, 32e9) == pytest.approx(one.latency(8) + size / (32e9 * one.link(size, 8)))
+    assert shared.link(size, 8) == pytest.approx(REDUCE.link(size) / 10.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("peak", 0.0),
+        ("peak", 1.01),
+        ("m_half", -1.0),
+        ("bandwidth", float("nan")),
+        ("launch_s", 1.0),
+        ("bytes_half", "x"),
+    ],
+)
+def test_refuses_what_no_kernel_does(field: str, value: object) -> None:
+    with pytest.raises(PertokenError, match=field):
+        dataclasses.replace(MATMUL, **{field: value})
+
+
+def test_refuses_residuals_that_fall() -> None:
+    with pytest.raises(PertokenError, match="must not fall"):
+        Residual(0.1, 0.0, 0.2, 10.0)
+
+
+def test_nothing_measured_is_an_error_not_a_default() -> None:
+    bare = Efficiency("thing", matmul={"bf16": MATMUL})
+    assert bare.pick("matmul", "bf16") is MATMUL
+    with pytest.raises(PertokenError, match=r"no measured matmul efficiency for 'fp8' \(it has bf16\)"):
+        bare.pick("matmul", "fp8")
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({}, "must name its accelerator"),
+        ({"accelerator": "x", "matmull": {}}, "unknown key 'matmull'"),
+        ({"accelerator": "x", "matmul": {"bf16": {"peak": 0.5}}}, "a key is missing"),
+        ({"accelerator": "x", "matmul": {"bf16": {"peek": 0.5}}}, "keys must be among"),
+        ({"accelerator": "x", "matmul": {"bf16": dataclasses.asdict(MATMUL) | {"peak": 2.0}}}, "matmul.bf16: .*peak"),
+        ({"accelerator": "x", "elementwise": 2.0}, "elementwise is 2"),
+    ],
+)
+def test_reading_says_what_is_wrong(table: dict[str, object], says: str) -> None:
+    with pytest.raises(PertokenError, match=says):
+        efficiency_from_dict(table)
+
+
+def test_reading_gives_back_what_was_written() -> None:
+    table = {"accelerator": "x", "matmul": {"bf16": dataclasses.asdict(MATMUL)}, "tables": ["a"], "elementwise": 0.9}
+    assert efficiency_from_dict(table) == Efficiency("x", {"bf16": MATMUL}, tables=("a",), elementwise=0.9)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda p: p.name)
+def test_shipped_files_read_and_name_their_sources(file: object) -> None:
+    made = shipped(file)
+    assert file.name == f"{made.accelerator}.toml"  # type: ignore[attr-defined]
+    assert made.tables and made.peaks["memory"] > 0
+    fitted = {f"{group}.{key}" for group in ("matmul", "experts", "prefill", "decode") for key in getattr(made, group)}
+    assert fitted <= set(made.residuals)
+    assert all(made.arithmetic[key] in made.peaks for key in made.matmul)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda p: p.name)
+def test_shipped_fits_are_neither_free_nor_hopeless(file: object) -> None:
+    made = shipped(file)
+    for key, one in made.matmul.items():
+        assert 0.1 < one.compute(8192.0, 8192.0, 8192.0) < 0.95, key
+        assert 0.3 < one.memory(1e9) < 0.97, key
+        assert 1e-7 < one.launch_s < 3e-5, key
+    for key, read in made.decode.items():
+        assert 0.4 < read.memory(1e9, 4096.0) < 0.98, key
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda p: p.name)
+def test_the_median_residual_is_small(file: object) -> None:
+    for name, spread in shipped(file).residuals.items():
+        assert abs(spread.q50) < 0.15, name
