@@ -1,0 +1,54 @@
+"""Accelerators, engines and measured efficiencies by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pertoken.catalog import files
+from pertoken.engine.efficiency import Efficiency, efficiency_from_dict
+from pertoken.engine.profile import Profile, profile_from_dict
+from pertoken.engine.transfer import Chooser
+from pertoken.hardware.accelerator import Accelerator, accelerator_from_dict
+
+REFERENCE = "h100-sxm"  # measured most thoroughly, so it stands in for what the others lack
+# the measured accelerator whose kernels resemble most those of a family nobody measured
+_NEAREST = {
+    "volta": "a100-sxm-80gb", "turing": "a100-sxm-80gb", "ampere": "a100-sxm-80gb", "ada": "l40s", "hopper": REFERENCE,
+    "blackwell": "b200-sxm", "blackwell-consumer": "rtx-pro-6000-server", "cdna2": "a100-sxm-80gb",
+}  # fmt: skip
+
+
+def load_accelerator(text: str) -> Accelerator:
+    """An accelerator by catalog name or alias, or from a TOML file of the user's own."""
+    if text.endswith(".toml"):
+        path = Path(text).expanduser()
+        return accelerator_from_dict(files.read_toml(path), path.name)
+    name = files.find_name("accelerators", text)
+    if name is None:
+        raise files.unknown("accelerators", text, "; a TOML file of your own works too")
+    return accelerator_from_dict(files.entry("accelerators", name), name)
+
+
+def load_profile(text: str) -> Profile:
+    """An engine's profile by name, or from a TOML file of the user's own."""
+    if text.endswith(".toml"):
+        path = Path(text).expanduser()
+        return profile_from_dict(files.read_toml(path), path.name)
+    name = files.find_name("engines", text)
+    if name is None:
+        raise files.unknown("engines", text)
+    return profile_from_dict(files.entry("engines", name), name)
+
+
+def load_efficiency(name: str) -> Efficiency:
+    """The measured efficiency of one accelerator."""
+    return efficiency_from_dict(files.entry("efficiency", name))
+
+
+def chooser(accelerator: Accelerator) -> Chooser:
+    """Efficiencies for an accelerator: its own, or those of the measured one nearest to it."""
+    measured = files.names("efficiency")
+    own = accelerator.name if accelerator.name in measured else _NEAREST.get(accelerator.family, REFERENCE)
+    own = own if own in measured else REFERENCE
+    notes = [] if own == accelerator.name else [f"kernel efficiencies of {accelerator.name}: those measured on {own}"]
+    return Chooser(load_efficiency(own), None if own == REFERENCE else load_efficiency(REFERENCE), notes)

@@ -1,0 +1,78 @@
+"""Models by catalog name, config.json, folder, or a name in the local Hugging Face cache."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pertoken.catalog import files
+from pertoken.errors import PertokenError
+from pertoken.model.huggingface import checkpoint_from_config
+from pertoken.model.model import Checkpoint
+
+_CLOSED = re.compile(r"^(?:[a-z]+/)?(gpt-(?!oss|j|neo|2)|chatgpt|o[134](-|$)|claude|gemini|grok-[3-9]|nova-|command-a)")
+
+
+def from_entry(table: Mapping[str, Any]) -> Checkpoint:
+    """A checkpoint from the content of a catalog file."""
+    source = table["source"]
+    origin = f"{source['title']} (read {source.get('read', 'on an unknown day')}), {source.get('url', '')}".rstrip(", ")
+    return checkpoint_from_config(table["config"], name=table["name"], quant=table.get("quant"), origin=origin)
+
+
+def _from_files(config: Path) -> Checkpoint:
+    beside = [config.parent / "hf_quant_config.json", config.with_suffix("").with_suffix(".hf_quant_config.json")]
+    found = next((path for path in beside if path.is_file()), None)
+    quant = files.read_json(found) if found else None
+    name = config.parent.resolve().name if config.name == "config.json" else config.stem
+    return checkpoint_from_config(files.read_json(config), name=name[:100], quant=quant, origin=str(config))
+
+
+def _in_local_cache(name: str) -> Path | None:
+    """The newest config.json of ``org/name`` in the local Hugging Face cache, without asking the network."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or ".." in name:
+        return None
+    home = os.environ.get("HF_HOME") or str(Path.home() / ".cache" / "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
+    configs = list((hub / f"models--{name.replace('/', '--')}").glob("snapshots/*/config.json"))
+    return max(configs, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def load_checkpoint(text: str) -> Checkpoint:
+    """Find a model.
+
+    Parameters
+    ----------
+    text : str
+        Catalog name or alias, path of a config.json or of a folder with one, or ``org/name`` in the local cache.
+
+    Raises
+    ------
+    PertokenError
+        When it is not found, or its config cannot be read.
+    """
+    if not text.strip() or len(text) > 4096 or "\0" in text:
+        raise PertokenError(f"model {text[:60]!r} is no name or path; see: pertoken list models")
+    name = files.find_name("models", text)
+    if name:
+        return from_entry(files.entry("models", name))
+    path = Path(text).expanduser()
+    try:
+        if path.is_dir():
+            return _from_files(path / "config.json")
+        if path.is_file() or path.suffix == ".json":
+            return _from_files(path)
+    except OSError as error:
+        raise PertokenError(f"model path {text[:60]!r} cannot be read: {error.strerror}; give another") from error
+    local = _in_local_cache(text)
+    if local:
+        return _from_files(local)
+    if _CLOSED.match(text.strip().lower()):
+        raise PertokenError(
+            f"{text[:60]!r}: weights unpublished, so its cost cannot be computed from shapes; compare an open model with the"
+            " vendor's price instead (market)"
+        )
+    raise files.unknown("models", text, "; a config.json or its folder works too")
