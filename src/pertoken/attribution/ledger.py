@@ -1,0 +1,104 @@
+"""Who pays: every operation's seconds, split by the token that owes them and by what bound the operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pertoken.attribution.shares import phases
+from pertoken.engine.roofline import Timed, bounds
+from pertoken.serving.steady import StepKind, Steady
+
+Number = Any
+TOKENS = ("input", "cached", "output")
+PARTS = ("weights", "kv", "activations", "compute", "links", "overhead")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Seconds of one operation that one kind of token owes, for what bound it.
+
+    Parameters
+    ----------
+    token, part : str
+        One of ``TOKENS`` and of ``PARTS``.
+    group, name : str
+        The operation.
+    seconds : float or ndarray
+        In the mean step of one lane [s].
+    """
+
+    token: str
+    part: str
+    group: str
+    name: str
+    seconds: Number
+
+
+def split(op: Timed, share: Number) -> Iterable[Entry]:
+    """Entries of one operation in steps that are ``share`` of all steps.
+
+    Tokens of one operation are alike (a sequence's cache read is its own operation), so they share each phase equally.
+    """
+    bound = phases(op.fixed_s, op.moved_s, op.compute_s, op.shape)
+    everyone = np.maximum(op.input_tokens + op.output_tokens, 1e-30)
+    again = op.cached_share * bound.computed
+    parts = {
+        op.fixed: bound.fixed,
+        "activations": bound.moved,
+        "compute": bound.computed - again,
+        "links": op.link_s,
+        "overhead": op.overhead_s,
+    }
+    each = op.count * share / everyone
+    for token, tokens in (("input", op.input_tokens), ("output", op.output_tokens)):
+        if not _absent(tokens):
+            owed = each * tokens
+            for part, seconds in parts.items():
+                if not _absent(seconds):
+                    yield Entry(token, part, op.group, op.name, owed * seconds)
+    if not _absent(op.cached_share):
+        yield Entry("cached", "compute", op.group, op.name, op.count * share * again)
+
+
+def _absent(figure: Number) -> bool:
+    """Whether a figure is the number 0 itself, not an array that may hold it."""
+    return isinstance(figure, float) and figure == 0.0
+
+
+def _stretch(kind: StepKind, case: str) -> Number:
+    """Factor on a step's seconds in a case: the roofline, or its bounds of perfect and no overlap."""
+    if case == "value":
+        return 1.0
+    low, high = bounds(kind.ops)
+    return (low if case == "low" else high) / np.maximum(kind.seconds, 1e-30)
+
+
+def ledger(state: Steady, case: str = "value") -> list[Entry]:
+    """All entries of a steady state; they sum to the mean step's time.
+
+    Parameters
+    ----------
+    state : Steady
+        The state.
+    case : str
+        ``value``, or ``low`` and ``high`` for the roofline's bounds; a bound scales all entries of a kind of step alike.
+    """
+    return [
+        entry
+        for kind in state.kinds
+        for factor in [kind.share * _stretch(kind, case)]
+        for op in kind.ops
+        for entry in split(op, factor)
+    ]
+
+
+def by_token(entries: Iterable[Entry]) -> dict[str, Number]:
+    """Seconds that each kind of token owes in the mean step [s]."""
+    totals: dict[str, Number] = dict.fromkeys(TOKENS, 0.0)
+    for entry in entries:
+        totals[entry.token] = totals[entry.token] + entry.seconds
+    return totals

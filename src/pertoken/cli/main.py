@@ -1,0 +1,166 @@
+"""The command: parse, call, render. Data goes to stdout, talk to stderr; exit 2 is bad input, 3 does not fit."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pertoken import __version__
+from pertoken.errors import PertokenError
+from pertoken.knobs import KNOBS
+
+KINDS = ("models", "accelerators", "engines", "rates", "traces")
+
+
+class Commands(click.Group):
+    """A group that suggests the command that was meant."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1, cutoff=0.5)
+            guess = f"did you mean {near[0]}? " if near else ""
+            raise PertokenError(f"{args[0][:60]!r} is no command; {guess}commands: {', '.join(self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+def _complete(kind: str) -> Any:
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+        from pertoken.catalog import files
+
+        count, times, start = incomplete.rpartition("x") if kind == "accelerators" else ("", "", incomplete)
+        if not count.isdigit():
+            count, times, start = "", "", incomplete
+        return [f"{count}{times}{name}" for name in files.names(kind) if name.startswith(start)]
+
+    return complete
+
+
+def _knob_options(command: Any) -> Any:
+    """One option for each knob; each may be given more than once, which compares."""
+    completions = {"on": _complete("accelerators"), "engine": _complete("engines")}
+    for knob in reversed([k for k in KNOBS.values() if k.name != "model"]):
+        unit = f" [{knob.unit}]" if knob.unit else ""
+        command = click.option(
+            knob.flag,
+            knob.name,
+            multiple=True,
+            metavar="|".join(knob.choices) or knob.kind.upper(),
+            help=knob.doc + unit,
+            shell_complete=completions.get(knob.name),
+        )(command)
+    return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="pertoken")
+def cli() -> None:
+    """What one input token, one cached token and one output token of a language model cost, and why.
+
+    Start with: pertoken price llama-3.1-8b
+    """
+
+
+@cli.command()
+@click.argument("model", nargs=-1, shell_complete=_complete("models"))
+@_knob_options
+@click.option("--scenario", metavar="FILE.toml", help="Read knobs from a file; options given here come first.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("-o", "--output-file", "target", metavar="FILE", help="Also write .json .csv .md .html .txt, or .toml (the scenario).")
+def price(
+    model: tuple[str, ...], scenario: str | None, as_json: bool, as_csv: bool, target: str | None, **given: tuple[str, ...]
+) -> None:
+    """Dollars per million input, cached and output tokens, with the reason and the receipt.
+
+    MODEL is a catalog name, a config.json, a folder, or org/name in the local Hugging Face cache. Any option given twice
+    compares, and so do two models.
+
+    \b
+    pertoken price llama-3.1-8b
+    pertoken price llama-3.1-70b --on 8xh100-sxm --dtype fp8 --input 8192 --output 512 --rate rent:2.50
+    pertoken price llama-3.1-70b --on 8xh100-sxm --on 8xmi300x --concurrency 64
+    """
+    from pertoken.report import document, export, text
+    from pertoken.scenario import combinations, price
+
+    if as_json and as_csv:
+        raise PertokenError("--json and --csv cannot both be given; leave one out, or write the other with -o")
+    path = Path(target).expanduser() if target else None
+    if path:
+        export.form_for(path)
+    knobs: dict[str, list[Any]] = _read_scenario(scenario) if scenario else {}
+    knobs |= {name: list(values) for name, values in (("model", model), *given.items()) if values}
+    if "model" not in knobs:
+        raise PertokenError("no model was given; name one, such as: pertoken price llama-3.1-8b (pertoken list models)")
+    costs = [price(**case) for case in combinations(knobs)]
+    if as_json:
+        shown = document.to_json(costs)
+    elif as_csv:
+        shown = document.to_csv(costs)
+    else:
+        shown = text.answer(costs[0]) if len(costs) == 1 else text.comparison(costs)
+    click.echo(shown, nl=False)
+    if path:
+        export.export(costs, path)
+        click.echo(f"wrote {path}", err=True)
+
+
+def _read_scenario(name: str) -> dict[str, list[Any]]:
+    from pertoken.catalog import files
+
+    found = files.read_toml(Path(name).expanduser())
+    return {str(key): value if isinstance(value, list) else [value] for key, value in found.items()}
+
+
+@cli.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(kind: str, as_json: bool) -> None:
+    """List the catalog: models, accelerators, engines, rates or traces."""
+    from pertoken.cli import catalog
+    from pertoken.report import text
+
+    rows = catalog.rows(kind)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    heads = list(rows[0])
+    click.echo(text.listing([heads, *([str(row[key]) for key in heads] for row in rows)], 2), nl=False)
+
+
+@cli.command()
+@click.argument("kind", type=click.Choice(["model", "accelerator", "engine"]))
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(kind: str, name: str, as_json: bool) -> None:
+    """Show one catalog entry with its figures and sources; a model may also be a config.json or its folder."""
+    from pertoken.cli import catalog
+
+    found = catalog.entry(kind, name)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, allow_nan=False))
+        return
+    click.echo(catalog.as_text(found), nl=False)
+
+
+def run() -> None:
+    """Entry point: every error is one sentence on stderr."""
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except PertokenError as error:
+        click.echo(f"pertoken: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"pertoken: {error.format_message()}; see pertoken --help", err=True)
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("pertoken: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

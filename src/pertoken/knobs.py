@@ -1,0 +1,161 @@
+"""The one table of knobs: name, kind, unit, range, default and doc. Flags, scenario files and docs come from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pertoken.errors import PertokenError
+from pertoken.units import parse_bytes, parse_count, parse_seconds
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One knob.
+
+    Parameters
+    ----------
+    name : str
+        As in scenario files; the flag has hyphens for underscores.
+    kind : str
+        ``text``, ``whole``, ``number``, ``count``, ``bytes``, ``seconds`` or ``choice``.
+    doc : str
+        One line for users; says the default.
+    group : str
+        model, machine, traffic or money.
+    unit : str
+        SI unit.
+    low, high : float
+        Allowed range, both included.
+    choices : tuple of str
+        For ``choice``.
+    """
+
+    name: str
+    kind: str
+    doc: str
+    group: str
+    unit: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """The command's option, or the argument's name."""
+        return "MODEL" if self.name == "model" else "--" + self.name.replace("_", "-")
+
+    def read(self, value: Any) -> Any:
+        """Check and convert what a user gave: text from the command, or a value from a scenario file or Python.
+
+        Raises
+        ------
+        PertokenError
+            With the value, the allowed range and what to do.
+        """
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise PertokenError(f"{self.flag} is {str(value)[:60]!r}; it must be {self._wants()}")
+        if self.kind in ("text", "choice"):
+            return self._text(str(value))
+        number = self._number(value)
+        if not math.isfinite(number) or not self.low <= number <= self.high:
+            raise PertokenError(f"{self.flag} is {str(value)[:60]}; it must be {self._wants()}")
+        if self.kind == "whole":
+            if number != int(number):
+                raise PertokenError(f"{self.flag} is {str(value)[:60]}; it must be {self._wants()}")
+            return int(number)
+        return number
+
+    def _text(self, value: str) -> str:
+        if self.choices and value not in self.choices:
+            raise PertokenError(f"{self.flag} is {value[:60]!r}; use one of {', '.join(self.choices)}")
+        if not value.strip() or len(value) > 4096:
+            raise PertokenError(f"{self.flag} is {value[:60]!r}; it must be a text of 1 to 4,096 characters")
+        return value.strip()
+
+    def _number(self, value: str | int | float) -> float:
+        try:
+            if not isinstance(value, str):
+                return float(value)
+            if self.kind == "bytes":
+                return parse_bytes(value, self.flag)
+            if self.kind == "seconds":
+                return parse_seconds(value, self.flag)
+            if self.kind == "count":
+                return parse_count(value, self.flag)
+            return float(value)
+        except OverflowError as error:
+            raise PertokenError(f"{self.flag} is too large; it must be {self._wants()}") from error
+        except PertokenError:
+            raise
+        except ValueError as error:
+            raise PertokenError(f"{self.flag} is {str(value)[:60]!r}; it must be {self._wants()}") from error
+
+    def _wants(self) -> str:
+        noun = "a whole number" if self.kind == "whole" else "a text" if self.kind in ("text", "choice") else "a number"
+        if not math.isfinite(self.low):
+            return noun
+        return f"{noun} from {self.low:g} to {self.high:g}" + (f" {self.unit}" if self.unit else "")
+
+
+KNOBS: Mapping[str, Knob] = {
+    k.name: k
+    for k in (
+        Knob("model", "text", "Catalog name, config.json, folder, or org/name in the local Hugging Face cache.", "model"),
+        Knob("dtype", "text", "Format of the weights (default: the checkpoint's).", "model"),
+        Knob("kv_dtype", "text", "Format of the KV cache (default: the checkpoint's, else half precision).", "model"),
+        Knob(
+            "on", "text", "Machine as NxACCELERATOR, such as 8xh100-sxm; N may be left out for the fewest that fit (default:"
+            " cheapest that fits).", "machine",
+        ),
+        Knob("tp", "whole", "Tensor parallel size (default: as large as the link domain allows).", "machine", "", 1, 1024),
+        Knob("pp", "whole", "Pipeline parallel size (default: 1).", "machine", "", 1, 1024),
+        Knob("ep", "whole", "Expert parallel size (default: 1).", "machine", "", 1, 4096),
+        Knob("dp", "whole", "Data parallel size (default: what is left).", "machine", "", 1, 100_000),
+        Knob(
+            "network", "bytes", "Bandwidth between link domains, one direction, per accelerator (default: 50GB/s).", "machine",
+            "byte/s", 1e6, 1e13,
+        ),
+        Knob("engine", "text", "Engine profile (default: vllm).", "machine"),
+        Knob("token_budget", "count", "Most tokens of one step (default: the engine's).", "machine", "token", 16, 1e7),
+        Knob("max_sequences", "whole", "Most sequences of one step (default: the engine's).", "machine", "", 1, 1_000_000),
+        Knob(
+            "input", "text", "Input tokens: 8192, uniform:800-1024, or p50=1020,p90=2734 (default: the Azure conversation"
+            " lengths).", "traffic", "token",
+        ),
+        Knob("output", "text", "Output tokens, written as --input.", "traffic", "token"),
+        Knob("cached", "number", "Share of the input found in the prefix cache (default: 0).", "traffic", "", 0, 1),
+        Knob("trace", "text", "Lengths from a CSV with input and output columns, or a shipped trace.", "traffic"),
+        Knob("concurrency", "number", "Requests in flight.", "traffic", "requests", 1, 1e6),
+        Knob("rps", "number", "Requests per second.", "traffic", "1/s", 1e-9, 1e9),
+        Knob("load", "number", "Share of the highest rate that meets the goals.", "traffic", "", 1e-9, 1),
+        Knob("ttft", "seconds", "Goal for the mean time to first token (default: 2s).", "traffic", "s", 1e-6, 1e6),
+        Knob("tpot", "seconds", "Goal for the mean time per output token (default: 50ms).", "traffic", "s", 1e-6, 1e6),
+        Knob("rate", "text", "rent (dated table), rent:2.50 $/accelerator-hour, or power:0.12 $/kWh (default: rent).", "money"),
+        Knob("utilisation", "number", "Share of paid time in which the machine works (default: 1).", "money", "", 1e-6, 1),
+        Knob(
+            "basis", "choice", "usage shows idle time as a line; allocation spreads it over tokens (default: usage).", "money",
+            choices=("usage", "allocation"),
+        ),
+    )
+}  # fmt: skip
+
+
+def read_knobs(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check all knobs that were given; those that are None count as not given.
+
+    Raises
+    ------
+    PertokenError
+        Naming an unknown knob, or one out of range.
+    """
+    found = {}
+    for name, value in given.items():
+        key = str(name).replace("-", "_")
+        if key not in KNOBS:
+            raise PertokenError(f"{str(name)[:60]!r} is no knob; use one of {', '.join(KNOBS)}")
+        if value is not None:
+            found[key] = KNOBS[key].read(value)
+    return found

@@ -1,0 +1,180 @@
+"""The answer as plain data: what ``--json`` prints. SI units; unknown figures are null, never NaN."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pertoken.cost import Cost, Interval
+from pertoken.units import HOUR, MILLION
+
+INTERVAL_MEANING = "low and high are the roofline's bounds: all of compute, memory, links and overhead overlap, or none do"
+
+
+def clean(value: Any) -> Any:
+    """Plain JSON data: numpy numbers as Python's, NaN and infinity as None."""
+    if isinstance(value, dict):
+        return {str(key): clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def serving(cost: Cost) -> dict[str, Any]:
+    """Latency, throughput, batch and how busy the machine is."""
+    state, tokens = cost.operating.state, cost.tokens_per_request
+    rate = cost.requests_per_s
+    return {
+        "ttft_s": float(state.ttft_s),
+        "tpot_s": float(state.tpot_s),
+        "wait_s": float(state.wait_s),
+        "request_per_s": rate,
+        "input_tok_per_s": rate * (tokens["input"] + tokens["cached"]),
+        "output_tok_per_s": rate * tokens["output"],
+        "batch": float(state.batch) * cost.deployment.split.lanes,
+        "concurrency": cost.operating.concurrency,
+        "utilisation": cost.utilisation,
+        "load": rate / cost.operating.most_rate,
+        "mfu": cost.mfu,
+        "kv_occupancy": float(state.kv_occupancy),
+        "bound": cost.operating.bound,
+        "goals_met": bool(state.ttft_s <= cost.workload.goals.ttft and state.tpot_s <= cost.workload.goals.tpot),
+    }
+
+
+def document(cost: Cost) -> dict[str, Any]:
+    """Everything about one answer.
+
+    Parameters
+    ----------
+    cost : Cost
+        The answer.
+
+    Returns
+    -------
+    dict
+        Keys as in the README; plain JSON data.
+    """
+    d, known = cost.deployment, cost.rate is not None
+    bill = cost.bill
+    per_request: dict[str, Any] | None = None
+    if known:
+        rate_of = bill.idle_usd / (cost.requests_per_s * bill.period_s)
+        per_request = cost.per_request.as_dict() | {"idle": rate_of}
+    per_token = cost.accelerator_s.scaled(MILLION).as_dict()
+    joules = cost.joules
+    return clean(
+        {
+            "per_million": cost.per_million.as_dict() if known else None,
+            "cached_increment": cost.cached_increment and cost.cached_increment * MILLION,
+            "per_request": per_request,
+            "per_month": cost.per_month if known else None,
+            "accelerator_s_per_million": per_token,
+            "ratio": cost.ratio,
+            "interval": INTERVAL_MEANING,
+            "usd_missing": cost.rate_missing or None,
+            "serving": serving(cost),
+            "receipt": cost.receipt,
+            "bill": {
+                "period_s": bill.period_s,
+                "accelerator_s": bill.accelerator_s,
+                "usd": bill.usd,
+                "idle_usd": bill.idle_usd,
+                "tokens": dict(bill.tokens),
+                "residual": bill.residual,
+            },
+            "energy": {
+                "joules_per_token": joules.as_dict() if joules else None,
+                "basis": "board power for every busy second" if joules else "no board power is published",
+            },
+            "model": {
+                "name": d.model.name,
+                "parameters": d.model.parameters,
+                "active_parameters": d.model.active_parameters,
+                "weights": d.precision.weights,
+                "kv": d.precision.kv,
+            },
+            "machine": {
+                "accelerator": d.accelerator.name,
+                "accelerators": d.accelerators,
+                "tp": d.split.tp,
+                "pp": d.split.pp,
+                "ep": d.split.ep,
+                "dp": d.split.dp,
+                "engine": d.profile.name,
+                "weight_bytes": d.weight_bytes,
+                "kv_tokens": d.kv_tokens,
+            },
+            "rate": {"usd_per_accelerator_hour": cost.rate.usd_per_second * HOUR, "origin": cost.rate.origin}
+            if cost.rate
+            else None,
+            "lengths": cost.workload.lengths.origin,
+            "basis": cost.basis,
+            "assumed": list(cost.assumed),
+            "scenario": dict(cost.scenario),
+        }
+    )
+
+
+def to_json(costs: Sequence[Cost]) -> str:
+    """JSON of one answer, or ``{"cases": [...]}`` of several."""
+    found = [document(cost) for cost in costs]
+    return json.dumps(found[0] if len(found) == 1 else {"cases": found}, indent=2, allow_nan=False) + "\n"
+
+
+def row(cost: Cost) -> dict[str, Any]:
+    """One flat line for tables: names, dollars per million, latency, throughput."""
+    d, state = cost.deployment, cost.operating.state
+    nothing = Interval(math.nan, math.nan, math.nan)
+    dollars = cost.per_million if cost.rate else None
+
+    def value(name: str) -> Interval:
+        return getattr(dollars, name) if dollars else nothing
+
+    return {
+        "model": d.model.name,
+        "on": f"{d.accelerators}x{d.accelerator.name}",
+        "split": str(d.split),
+        "weights": d.precision.weights,
+        "rate_usd_per_hour": cost.rate.usd_per_second * HOUR if cost.rate else math.nan,
+        "input_usd_per_million": value("input").value,
+        "input_low": value("input").low,
+        "input_high": value("input").high,
+        "cached_usd_per_million": value("cached").value,
+        "output_usd_per_million": value("output").value,
+        "output_low": value("output").low,
+        "output_high": value("output").high,
+        "ratio": cost.ratio,
+        "ttft_s": float(state.ttft_s),
+        "tpot_s": float(state.tpot_s),
+        "output_tok_per_s": cost.requests_per_s * cost.tokens_per_request["output"],
+        "concurrency": cost.operating.concurrency,
+        "utilisation": cost.utilisation,
+        "usd_per_month": cost.per_month if cost.rate else math.nan,
+    }
+
+
+def safe_cell(value: Any) -> Any:
+    """A CSV cell that no spreadsheet takes for a formula; unknown figures are empty."""
+    if isinstance(value, float):
+        return "" if not math.isfinite(value) else repr(value)
+    text = str(value)
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def to_csv(costs: Sequence[Cost]) -> str:
+    """One line for each answer, with a header."""
+    out = io.StringIO()
+    rows = [row(cost) for cost in costs]
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows([safe_cell(value) for value in r.values()] for r in rows)
+    return out.getvalue()

@@ -1,0 +1,104 @@
+"""Files that a user asked for: the form follows the suffix, and a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import html
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pertoken.cost import Cost
+from pertoken.errors import PertokenError
+from pertoken.report import document, text
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write to a temporary name beside ``path``, then rename.
+
+    Raises
+    ------
+    PertokenError
+        When the folder cannot be written to; nothing is left behind.
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(content)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise PertokenError(f"{str(path)[-120:]!r} cannot be written: {error.strerror}; give another place") from error
+
+
+def _text(costs: Sequence[Cost]) -> str:
+    return text.answer(costs[0]) if len(costs) == 1 else text.comparison(costs)
+
+
+def _markdown(costs: Sequence[Cost]) -> str:
+    return f"# What a token costs\n\n```text\n{_text(costs)}```\n"
+
+
+def _html(costs: Sequence[Cost]) -> str:
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>What a token costs</title>'
+        '<meta name="viewport" content="width=device-width"><style>body{max-width:100ch;margin:2rem auto;padding:0 1rem;'
+        "font:1rem/1.5 system-ui}pre{overflow:auto;font-size:.85rem}</style></head><body><h1>What a token costs</h1>"
+        f"<pre>{html.escape(_text(costs))}</pre></body></html>\n"
+    )
+
+
+def toml_value(value: Any) -> str:
+    """A number or text as TOML."""
+    if isinstance(value, int | float):
+        return repr(value)
+    plain = str(value)
+    escaped = "".join(
+        {'"': '\\"', "\\": "\\\\"}.get(c, c) if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in plain
+    )
+    return f'"{escaped}"'
+
+
+def _scenario(costs: Sequence[Cost]) -> str:
+    keys = dict.fromkeys(key for cost in costs for key in cost.scenario)
+    lines = ["# A scenario: read back with pertoken price --scenario FILE. A list compares."]
+    for key in keys:
+        values = list(dict.fromkeys(cost.scenario[key] for cost in costs if key in cost.scenario))
+        shown = [toml_value(value) for value in values]
+        lines.append(f"{key} = {shown[0] if len(shown) == 1 else '[' + ', '.join(shown) + ']'}")
+    return "\n".join(lines) + "\n"
+
+
+FORMS: dict[str, Callable[[Sequence[Cost]], str]] = {
+    ".json": document.to_json,
+    ".csv": document.to_csv,
+    ".md": _markdown,
+    ".html": _html,
+    ".txt": _text,
+    ".toml": _scenario,
+}
+
+
+def export(costs: Sequence[Cost], path: Path) -> None:
+    """Write answers to a file.
+
+    Parameters
+    ----------
+    costs : sequence of Cost
+        One answer, or several to compare.
+    path : Path
+        Its suffix decides the form.
+    """
+    write_whole(path, form_for(path)(costs))
+
+
+def form_for(path: Path) -> Callable[[Sequence[Cost]], str]:
+    """The writer for a suffix, or a sentence listing the suffixes."""
+    if path.suffix.lower() not in FORMS:
+        raise PertokenError(f"-o {path.name[:60]!r} has no known form; end it in {', '.join(FORMS)}")
+    return FORMS[path.suffix.lower()]

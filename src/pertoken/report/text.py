@@ -1,0 +1,216 @@
+"""The answer as one screen of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from pertoken.attribution.ledger import PARTS
+from pertoken.cost import Cost, Interval
+from pertoken.report.document import row
+from pertoken.units import MONTH, format_money, format_rate, format_seconds
+
+WIDTH = 100
+LABELS = {
+    "weights": "reading weights",
+    "kv": "reading the KV cache",
+    "activations": "moving activations",
+    "compute": "arithmetic",
+    "links": "links between accelerators",
+    "overhead": "launches, latency, host",
+}
+
+
+def table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Lines of a table: the first ``left`` columns flush left, the others right, two spaces between."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in rows
+    ]
+
+
+def wrap(text: str, first: str = "  - ", rest: str = "    ") -> list[str]:
+    """A bullet of at most `WIDTH` columns."""
+    import textwrap
+
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+
+
+def _range(figure: Interval) -> str:
+    return f"({format_money(figure.low)} to {format_money(figure.high)})"
+
+
+def headline(cost: Cost) -> str:
+    """Model, machine and traffic in a line."""
+    d, w = cost.deployment, cost.workload
+    mode = {"saturated": "as much traffic as the goals allow", "concurrency": f"{w.amount:g} requests in flight"}
+    traffic = mode.get(w.mode, f"{w.mode} {w.amount:g}")
+    return f"{d.model.name}, weights in {d.precision.weights}, on {d.accelerators} x {d.accelerator.name} ({d.split}), {traffic}"
+
+
+def _money(cost: Cost) -> list[str]:
+    if cost.rate is None:
+        lines = wrap(cost.rate_missing, "  no dollars: ", "  ")
+        seconds = cost.accelerator_s.scaled(1e6)
+        for name in ("input", "output"):
+            figure = getattr(seconds, name)
+            lines.append(f"  {name:<8}{figure.value:>10.4g} accelerator-seconds per million tokens")
+        return lines
+    dollars, tokens = cost.per_million, cost.tokens_per_request
+    rows = [[name, format_money(figure.value), "per million tokens", _range(figure)]
+            for name, figure in (("input", dollars.input), ("output", dollars.output))]  # fmt: skip
+    note = "its own load only" if tokens["cached"] else "its own load only; none in this traffic"
+    rows.append(["cached", format_money(dollars.cached.value), "per million tokens", f"({note})"])
+    lines = ["  " + line for line in table(rows)]
+    lines[1] += f"   {cost.ratio:.1f} x input"
+    if cost.cached_increment is not None:
+        extra = format_money(cost.cached_increment * 1e6)
+        lines.append(f"          reading it again costs the other tokens {extra} per million cached (in their price, not added)")
+    per_hour = cost.requests_per_s * cost.bill.period_s
+    idle = f" + {format_money(cost.bill.idle_usd / per_hour)} idle" if cost.bill.idle_usd > 0 else ""
+    lines.append(
+        f"  a request of {tokens['input'] + tokens['cached']:,.0f} input and {tokens['output']:,.0f} output tokens costs"
+        f" {format_money(cost.per_request.value)}{idle}; the machine {format_money(cost.per_month)} a month of"
+        f" {MONTH / cost.bill.period_s:g} hours"
+    )
+    return lines
+
+
+def _shares(cost: Cost, token: str, phase: str | None = None) -> list[tuple[str, float]]:
+    """Parts of what one kind of token owes, largest first, as shares."""
+    totals = dict.fromkeys(PARTS, 0.0)
+    for entry in cost.entries["value"]:
+        if entry.token == token and (phase is None or entry.name.startswith(phase)):
+            totals[entry.part] += float(entry.seconds)
+    whole = sum(totals.values()) or 1.0
+    return sorted(((part, seconds / whole) for part, seconds in totals.items()), key=lambda item: -item[1])
+
+
+def why(cost: Cost) -> list[str]:
+    """What binds prefill, what binds decode, and how busy the machine is."""
+    state, d = cost.operating.state, cost.deployment
+    lines = []
+    for token, what in (("input", "an input token is mostly"), ("output", "an output token is mostly")):
+        top = [f"{LABELS[part]} ({share:.0%})" for part, share in _shares(cost, token)[:3] if share > 0.02]
+        lines += wrap(f"{what} {', '.join(top)}", "  ", "    ")
+    lines += wrap(
+        f"TTFT {format_seconds(float(state.ttft_s))}, TPOT {format_seconds(float(state.tpot_s))};"
+        f" {cost.operating.concurrency:,.1f} requests in flight, {float(state.batch):,.1f} decoding per batch;"
+        f" {format_rate(cost.requests_per_s, 'requests/s')},"
+        f" {cost.requests_per_s * cost.tokens_per_request['output']:,.0f} output tokens/s",
+        "  ",
+        "    ",
+    )
+    lines += wrap(
+        f"bound by {cost.operating.bound}; utilisation {cost.utilisation:.0%}, load"
+        f" {cost.requests_per_s / cost.operating.most_rate:.0%}, MFU {cost.mfu:.0%}, KV cache {float(state.kv_occupancy):.0%}"
+        f" full of {d.kv_tokens:,.0f} tokens",
+        "  ",
+        "    ",
+    )
+    return lines
+
+
+def receipt(cost: Cost) -> list[str]:
+    """What an hour pays for, by part and kind of token, in dollars (or accelerator-seconds) and per cent."""
+    sums: dict[tuple[str, str], float] = {}
+    for leaf in cost.receipt:
+        token, _, rest = leaf["path"].partition("/")
+        key = (rest.split("/")[0], token)
+        sums[key] = sums.get(key, 0.0) + leaf["seconds"]
+    unit = cost.rate.usd_per_second if cost.rate else 1.0
+    paid = cost.bill.accelerator_s
+
+    def money(seconds: float) -> str:
+        return f"${seconds * unit:,.2f}" if cost.rate else f"{seconds:,.0f} s"
+
+    rows = [["", "input", "output", "both", "share"]]
+    for part in PARTS:
+        first = sums.get((part, "input"), 0.0) + sums.get((part, "cached"), 0.0)
+        second = sums.get((part, "output"), 0.0)
+        rows.append([LABELS[part], money(first), money(second), money(first + second), f"{(first + second) / paid:.1%}"])
+    idle = sums.get(("", "idle"), 0.0)
+    rows.append(["idle", "", "", money(idle), f"{idle / paid:.1%}"])
+    rows.append(["paid", "", "", money(paid), "100.0%"])
+    return ["  " + line for line in table(rows)]
+
+
+def assumptions(cost: Cost) -> list[str]:
+    """What was not given."""
+    return [line for sentence in cost.assumed for line in wrap(sentence)]
+
+
+def answer(cost: Cost) -> str:
+    """The whole answer."""
+    parts = [
+        [headline(cost), f"  lengths: {cost.workload.lengths.origin}"],
+        ["", *_money(cost)],
+        ["", "why", *why(cost)],
+        ["", f"receipt of one hour ({cost.basis} basis)", *receipt(cost)],
+        ["", "assumed (give it to change it)", *assumptions(cost)] if cost.assumed else [],
+        ["", "In brackets: the roofline's bounds, all work overlapping and none; no error of measurement yet."],
+    ]
+    return "\n".join(line for part in parts for line in part) + "\n"
+
+
+def _varied(costs: Sequence[Cost]) -> list[str]:
+    """Knobs that differ between cases."""
+    keys = dict.fromkeys(key for cost in costs for key in cost.scenario)
+    return [key for key in keys if len({str(cost.scenario.get(key)) for cost in costs}) > 1]
+
+
+def comparison(costs: Sequence[Cost]) -> str:
+    """Several answers as one table, with what makes each differ from the first."""
+    varied = _varied(costs)
+    heads = [*varied, "input $/M", "output $/M", "ratio", "TTFT", "TPOT", "in flight", "$/month"]
+    rows = [heads]
+    for cost in costs:
+        flat = row(cost)
+        rows.append(
+            [
+                *(str(cost.scenario.get(key, "default")) for key in varied),
+                format_money(flat["input_usd_per_million"]),
+                format_money(flat["output_usd_per_million"]),
+                f"{cost.ratio:.1f}",
+                format_seconds(flat["ttft_s"]),
+                format_seconds(flat["tpot_s"]),
+                f"{flat['concurrency']:,.1f}",
+                format_money(flat["usd_per_month"]),
+            ]
+        )
+    lines = table(rows, left=len(varied))
+    for cost in costs[1:]:
+        name = ", ".join(f"{key} {cost.scenario.get(key, 'default')}" for key in varied)
+        lines += ["", *wrap(f"{name}: {difference(costs[0], cost)}", "", "  ")]
+    shared = [s for s in costs[0].assumed if all(s in c.assumed for c in costs)]
+    if shared:
+        lines += ["", "assumed in all cases", *(line for sentence in shared for line in wrap(sentence))]
+    for cost in costs:
+        if cost.rate is None:
+            lines += ["", *wrap(cost.rate_missing, "", "  ")]
+    return "\n".join(lines) + "\n"
+
+
+def difference(first: Cost, second: Cost) -> str:
+    """Why one is dearer than the other, in a sentence."""
+    changes = first.compare(second)
+    clauses = []
+    for token, group in groupby(changes, key=lambda c: c.token):
+        found = list(group)
+        before, after = sum(c.before for c in found), sum(c.after for c in found)
+        if before <= 0:
+            continue
+        unit = "$" if first.rate and second.rate else "accelerator-seconds "
+        top = sorted(found, key=lambda c: -abs(c.after - c.before))[:2]
+        parts = ", ".join(f"{LABELS[c.part]} {'+' if c.after >= c.before else '-'}{unit}{abs(c.after - c.before):.3g}" for c in top)
+        clauses.append(f"an {token} token costs {after / before:.2f} times the first case's ({parts} per million)")
+    return "; ".join(clauses)
+
+
+def listing(rows: Iterable[Sequence[str]], left: int = 2) -> str:
+    """A table of catalog entries."""
+    return "\n".join(table(list(rows), left)) + "\n"

@@ -1,0 +1,345 @@
+"""From knobs to an answer: resolves names, fills in what was not given and says so, and prices the result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pertoken.catalog import machines, traces
+from pertoken.catalog.models import load_checkpoint
+from pertoken.catalog.rates import offers, parse_rate
+from pertoken.cost import Cost, price_deployment
+from pertoken.engine.deployment import DEFAULT_NETWORK, Deployment
+from pertoken.engine.parallel import default_split
+from pertoken.engine.profile import Profile
+from pertoken.errors import DoesNotFit, PertokenError
+from pertoken.hardware.accelerator import Accelerator
+from pertoken.knobs import KNOBS, read_knobs
+from pertoken.model.model import Checkpoint
+from pertoken.model.precision import Precision, number_format
+from pertoken.money.rate import Rate
+from pertoken.serving.trace import lengths_from_text
+from pertoken.serving.lengths import Lengths
+from pertoken.serving.workload import Goals, Workload
+from pertoken.sources import USER
+from pertoken.units import format_bytes, format_seconds
+
+DEFAULT_TTFT, DEFAULT_TPOT = 2.0, 0.05  # s; goals of an attentive chat service, assumed
+MOST_ACCELERATORS = 100_000
+TRAFFIC = tuple(name for name, knob in KNOBS.items() if knob.group == "traffic")
+_ON = re.compile(r"(?:([0-9]{1,9})\s*[x*]\s*)?(.+)", re.IGNORECASE)
+_COUNTS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 72, 96, 128)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What ``--on`` says: an accelerator, and how many of it (None: the fewest that fit)."""
+
+    accelerator: Accelerator
+    count: int | None
+
+
+def parse_on(text: str) -> Machine:
+    """Read ``8xh100-sxm``, ``h100-sxm`` or ``4xmine.toml``.
+
+    Raises
+    ------
+    PertokenError
+        When the accelerator is unknown or the count out of range.
+    """
+    found = _ON.fullmatch(text.strip())
+    if found is None:
+        raise PertokenError(f"--on is {text[:60]!r}; write NxACCELERATOR, such as 8xh100-sxm")
+    count = int(found[1]) if found[1] else None
+    if count is not None and not 1 <= count <= MOST_ACCELERATORS:
+        raise PertokenError(f"--on asks for {count:,} accelerators; it must be from 1 to {MOST_ACCELERATORS:,}")
+    return Machine(machines.load_accelerator(found[2].strip()), count)
+
+
+class Resolver:
+    """Turns one set of knobs into a priced deployment, noting all that it assumes.
+
+    Parameters
+    ----------
+    knobs : mapping
+        Checked knobs, see `pertoken.knobs.read_knobs`.
+    workload : Workload, optional
+        What users send, where knobs do not say it.
+    """
+
+    def __init__(self, knobs: Mapping[str, Any], workload: Workload | None = None) -> None:
+        self.knobs = knobs
+        self.assumed: list[str] = []
+        if "model" not in knobs:
+            raise PertokenError("no model was given; name one from: pertoken list models, or a config.json")
+        self.checkpoint = load_checkpoint(knobs["model"])
+        self.workload = workload or self._workload()
+
+    def price(self) -> Cost:
+        """The answer."""
+        workload = self.workload
+        profile = self.profile()
+        precision = self.precision()
+        deployment, rate, missing = self.deployment(profile, precision)
+        utilisation = self.knobs.get("utilisation", 1.0)
+        if workload.mode in ("saturated", "concurrency") and "utilisation" not in self.knobs:
+            self.assumed.append("utilisation 1: the machine is never idle; at 0.5 every idle hour costs as much as a busy one")
+        return price_deployment(
+            deployment,
+            workload,
+            rate,
+            utilisation,
+            self.knobs.get("basis", "usage"),
+            rate_missing=missing,
+            assumed=tuple(dict.fromkeys((*self.assumed, *self.checkpoint.assumed, *deployment.assumed))),
+            scenario=self.scenario(deployment),
+        )
+
+    def scenario(self, deployment: Deployment) -> dict[str, Any]:
+        """The knobs that give this answer again, machine included."""
+        chosen = {"on": f"{deployment.accelerators}x{deployment.accelerator.name}"}
+        given = dict(self.knobs)
+        if "on" in given and given["on"].endswith(".toml"):
+            chosen = {"on": f"{deployment.accelerators}x{parse_path(given['on'])}"}
+        return given | chosen
+
+    def _lengths(self) -> Lengths:
+        """Lengths of requests, from knobs."""
+        given = [name for name in ("input", "output", "trace") if name in self.knobs]
+        if "trace" in given:
+            if len(given) > 1:
+                raise PertokenError(f"--trace and --{given[0]} cannot both be given; leave one out")
+            return traces.load_lengths(self.knobs["trace"])
+        if len(given) == 2:
+            return lengths_from_text(self.knobs["input"], self.knobs["output"])
+        shipped = traces.load_lengths(traces.DEFAULT)
+        if not given:
+            self.assumed.append(
+                f"lengths of the Azure 2023 conversation trace: {shipped.input.size:,} requests, mean"
+                f" {shipped.input.mean():,.0f} input and {shipped.output.mean():,.0f} output tokens (CC-BY 4.0)"
+            )
+            return self._within_limit(shipped)
+        means = {"input": f"{shipped.input.mean():.0f}", "output": f"{shipped.output.mean():.0f}"}
+        other = "output" if given == ["input"] else "input"
+        self.assumed.append(f"{other} of {means[other]} tokens, the mean of the Azure 2023 conversation trace")
+        texts = means | {given[0]: self.knobs[given[0]]}
+        return lengths_from_text(texts["input"], texts["output"])
+
+    def _within_limit(self, lengths: Lengths) -> Lengths:
+        """The default lengths without the requests that a short model cannot take."""
+        limit = self.checkpoint.model.context_limit
+        keep = lengths.input + lengths.output <= limit
+        if keep.all():
+            return lengths
+        if not keep.any():
+            raise PertokenError(f"no request of the default trace fits {limit:,} tokens; give --input and --output")
+        self.assumed.append(f"{(~keep).sum():,} requests of the trace left out, longer than the model's {limit:,} tokens")
+        return Lengths(lengths.input[keep], lengths.output[keep], lengths.origin)
+
+    def _workload(self) -> Workload:
+        """What users send, from knobs."""
+        lengths = self._lengths()
+        modes = {name: self.knobs[name] for name in ("concurrency", "rps", "load") if name in self.knobs}
+        goals = Goals(self.knobs.get("ttft", DEFAULT_TTFT), self.knobs.get("tpot", DEFAULT_TPOT))
+        if not modes:
+            self.assumed.append("as many requests at once as the goals and memory allow (no --concurrency, --rps or --load)")
+        if not modes or "load" in modes:
+            for name, value in (("ttft", goals.ttft), ("tpot", goals.tpot)):
+                if name not in self.knobs:
+                    self.assumed.append(f"{name.upper()} goal of {format_seconds(value)}")
+        cached = self.knobs.get("cached", 0.0)
+        if "cached" not in self.knobs:
+            self.assumed.append("no input is found in a prefix cache")
+        elif cached:
+            self.assumed.append("the cache of found prefixes is kept in accelerator memory, so loading it costs nothing")
+        return Workload(lengths=lengths, cached=cached, goals=goals, **modes)
+
+    def profile(self) -> Profile:
+        """The engine, with policies that were given."""
+        if "engine" not in self.knobs:
+            self.assumed.append("engine vllm")
+        profile = machines.load_profile(self.knobs.get("engine", "vllm"))
+        for name in ("token_budget", "max_sequences"):
+            if name in self.knobs:
+                number = replace(getattr(profile, name), value=float(self.knobs[name]), source=USER, note="")
+                profile = replace(profile, **{name: number})
+            else:
+                number = getattr(profile, name)
+                self.assumed.append(f"at most {number.value:,.0f} {number.unit}s a step, {profile.title}'s default")
+        for name in ("host_step", "host_sequence"):
+            number = getattr(profile, name)
+            self.assumed.append(f"{name.replace('_', ' ')} time of {format_seconds(number.value)} ({number.note or 'measured'})")
+        return profile
+
+    def precision(self) -> Precision:
+        """Formats of weights and cache."""
+        stated, given = self.checkpoint.precision, self.knobs.get("dtype")
+        if given is None and stated is None:
+            raise PertokenError(self.checkpoint.unstated)
+        if given is None:
+            assert stated is not None
+            found = stated
+            self.assumed.append(f"weights in {found.weights}, as the checkpoint states")
+        else:
+            name = number_format(given).name
+            half = "fp16" if stated and stated.weights == "fp16" else "bf16"
+            kept = {} if number_format(name).bits >= 16 else {"head": half, "embedding": half, "router": half}
+            found = Precision(name, kept, stated.kv if stated else half)
+        if "kv_dtype" in self.knobs:
+            return Precision(found.weights, found.roles, number_format(self.knobs["kv_dtype"]).name)
+        self.assumed.append(f"KV cache in {found.kv}")
+        return found
+
+    def deployment(self, profile: Profile, precision: Precision) -> tuple[Deployment, Rate | None, str]:
+        """The machine, given or chosen, with its rate."""
+        if "network" not in self.knobs:
+            self.assumed.append(f"network of {format_bytes(DEFAULT_NETWORK)}/s per accelerator between link domains")
+        make = self._maker(profile, precision)
+        longest = self.workload.lengths.longest
+        if "on" in self.knobs:
+            machine = parse_on(self.knobs["on"])
+            if machine.count is None:
+                found = self._fewest(make, machine.accelerator, longest)
+                self.assumed.append(f"{found.accelerators} accelerators, the fewest that fit")
+            else:
+                found = make(machine.accelerator, machine.count)
+                self._check_fit(make, found, longest)
+            return found, *self._rate(found.accelerator)
+        return self._cheapest(make, longest)
+
+    def _maker(self, profile: Profile, precision: Precision) -> Callable[[Accelerator, int], Deployment]:
+        k, model = self.knobs, self.checkpoint.model
+
+        def make(accelerator: Accelerator, count: int) -> Deployment:
+            domain = int(accelerator.link.domain.value) if accelerator.link else 1
+            split = default_split(model, count, domain, *(k.get(name) for name in ("tp", "pp", "ep", "dp")))
+            network = k.get("network", DEFAULT_NETWORK)
+            half = precision if precision.kv != "bf16" or accelerator.half == "bf16" else replace(precision, kv="fp16")
+            return Deployment(model, half, accelerator, split, profile, machines.chooser(accelerator), network)
+
+        return make
+
+    def _rate(self, accelerator: Accelerator) -> tuple[Rate | None, str]:
+        if "rate" in self.knobs:
+            return parse_rate(self.knobs["rate"], accelerator), ""
+        try:
+            rate = parse_rate("rent", accelerator)
+        except PertokenError as error:
+            return None, str(error)
+        self.assumed.append(rate.origin)
+        return rate, ""
+
+    def _fewest(self, make: Callable[[Accelerator, int], Deployment], accelerator: Accelerator, longest: float) -> Deployment:
+        error: PertokenError | None = None
+        for count in _COUNTS:
+            try:
+                found = make(accelerator, count)
+                found.check_fit(longest)
+                return found
+            except PertokenError as problem:
+                error = problem
+        assert error is not None
+        raise error
+
+    def _cheapest(
+        self, make: Callable[[Accelerator, int], Deployment], longest: float
+    ) -> tuple[Deployment, Rate | None, str]:
+        """The machine with the lowest hourly rate among those that fit and have one."""
+        best: tuple[float, Deployment, Rate] | None = None
+        for name in dict.fromkeys(offer.accelerator for offer in offers()):
+            accelerator = machines.load_accelerator(name)
+            try:
+                rate = parse_rate(self.knobs.get("rate", "rent"), accelerator)
+                found = self._fewest(make, accelerator, longest)
+            except PertokenError:
+                continue
+            price = rate.usd_per_second * found.accelerators
+            if best is None or price < best[0]:
+                best = (price, found, rate)
+        if best is None:
+            raise PertokenError("no accelerator of the rent table fits this model; name a machine with --on")
+        _, found, rate = best
+        self.assumed += [
+            f"machine {found.accelerators}x{found.accelerator.name}: the lowest hourly rate of all that fit",
+            *([] if "rate" in self.knobs else [rate.origin]),
+        ]
+        return found, rate, ""
+
+    def _check_fit(self, make: Callable[[Accelerator, int], Deployment], found: Deployment, longest: float) -> None:
+        try:
+            found.check_fit(longest)
+        except DoesNotFit as error:
+            raise DoesNotFit(f"{error}; {self._nearest(make, found, longest)}", error.shortfall) from error
+
+    def _nearest(self, make: Callable[[Accelerator, int], Deployment], found: Deployment, longest: float) -> str:
+        """The smallest change that fits: more accelerators, else a smaller format."""
+        for factor in (2, 3, 4, 6, 8, 12, 16, 32, 64):
+            try:
+                more = make(found.accelerator, found.accelerators * factor)
+                more.check_fit(longest)
+                return f"nearest change that fits: --on {more.accelerators}x{more.accelerator.name}"
+            except PertokenError:
+                continue
+        for name in ("fp8", "int8", "int4"):
+            try:
+                smaller = replace(found, precision=Precision(name, {}, found.precision.kv))
+                smaller.check_fit(longest)
+                return f"nearest change that fits: --dtype {name}"
+            except PertokenError:
+                continue
+        return "no count up to 64 times as many fits; use an accelerator with more memory, or a smaller model"
+
+
+def parse_path(on: str) -> str:
+    """The accelerator part of an ``--on`` text."""
+    found = _ON.fullmatch(on.strip())
+    return found[2].strip() if found else on
+
+
+def load(model: str) -> Checkpoint:
+    """A model by name or path; see `pertoken.catalog.models.load_checkpoint`."""
+    return load_checkpoint(model)
+
+
+def price(model: str, *, workload: Workload | None = None, **knobs: Any) -> Cost:
+    """What tokens of a model cost.
+
+    Parameters
+    ----------
+    model : str
+        Catalog name, config.json, folder, or ``org/name`` in the local Hugging Face cache.
+    workload : Workload, optional
+        What users send; otherwise from knobs.
+    **knobs
+        As in the command: ``on="8xh100-sxm"``, ``dtype="fp8"``, ``input=8192``, ``rate="rent:2.50"``; see
+        `pertoken.knobs.KNOBS`.
+
+    Returns
+    -------
+    Cost
+        Dollars, seconds and joules per token.
+
+    Raises
+    ------
+    PertokenError
+        A sentence with the value, the allowed range and what to do.
+    DoesNotFit
+        When the model does not fit, with the shortfall and the nearest change that does.
+    """
+    if workload is not None:
+        clash = [name for name in TRAFFIC if knobs.get(name) is not None]
+        if clash:
+            raise PertokenError(f"{clash[0]} and workload cannot both be given; leave one out")
+    return Resolver(read_knobs({"model": model, **knobs}), workload).price()
+
+
+def combinations(given: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
+    """Every combination of knobs that were given more than once."""
+    cases: list[dict[str, Any]] = [{}]
+    for name, values in given.items():
+        cases = [case | {name: value} for case in cases for value in values]
+    if len(cases) > 200:
+        raise PertokenError(f"{len(cases):,} combinations were asked for; at most 200 are compared at once")
+    return cases

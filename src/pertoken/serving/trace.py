@@ -1,0 +1,134 @@
+"""Request lengths from text: fixed numbers, quantiles, ranges, or the columns of a trace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+from pertoken.errors import PertokenError
+from pertoken.serving.lengths import Array, Lengths
+from pertoken.units import parse_count
+
+SAMPLES = 64  # points that stand for a distribution
+MOST_TOKENS = 1e9
+INPUT_COLUMNS = ("input", "contexttokens", "input_tokens", "prompt_tokens", "input_length", "num_prefill_tokens", "isl")
+OUTPUT_COLUMNS = (
+    "output", "generatedtokens", "output_tokens", "completion_tokens", "output_length", "num_decode_tokens", "osl",
+)  # fmt: skip
+_QUANTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]+)?)=([0-9][0-9_.,]*[kKmM]?)")
+
+
+def _count(text: str, what: str) -> float:
+    value = parse_count(text, what)
+    if not 1 <= value <= MOST_TOKENS:
+        raise PertokenError(f"{what} is {text[:60]!r}; it must be from 1 to {MOST_TOKENS:,.0f} tokens")
+    return value
+
+
+def parse_distribution(text: str, what: str) -> Array:
+    """Equally likely lengths that a text stands for.
+
+    Parameters
+    ----------
+    text : str
+        ``8192``, ``uniform:800-1024``, or quantiles such as ``p50=1020,p90=2734`` (joined on a log-normal scale, with the
+        slope of the outermost pair beyond them).
+    what : str
+        Used in errors, such as ``--input``.
+
+    Returns
+    -------
+    ndarray
+        One value if fixed, else 64 [token].
+    """
+    text = str(text).strip()
+    if text.startswith("uniform:"):
+        ends = text.removeprefix("uniform:").split("-")
+        if len(ends) != 2 or not all(ends):
+            raise PertokenError(f"{what} is {text[:60]!r}; write uniform:LOW-HIGH, such as uniform:800-1024")
+        low, high = (_count(end, what) for end in ends)
+        if high < low:
+            raise PertokenError(f"{what} is {text[:60]!r}, whose end is below its start; write uniform:LOW-HIGH")
+        return low + (high - low) * (np.arange(SAMPLES) + 0.5) / SAMPLES
+    if text.startswith("p") and "=" in text:
+        return _from_quantiles(text, what)
+    return np.array([_count(text, what)])
+
+
+def _from_quantiles(text: str, what: str) -> Array:
+    parts = ["p" + part if i else part for i, part in enumerate(text.split(",p"))]
+    found = [_QUANTILE.fullmatch(part.strip()) for part in parts]
+    if not all(found) or len(found) < 2:
+        raise PertokenError(f"{what} is {text[:60]!r}; write two or more quantiles, such as p50=1020,p90=2734")
+    points = sorted((float(m[1]), _count(m[2], what)) for m in found if m)
+    if points[0][0] <= 0 or len({p for p, _ in points}) < len(points):
+        raise PertokenError(f"{what} is {text[:60]!r}; quantiles must differ and lie between p0 and p100")
+    if any(b[1] < a[1] for a, b in zip(points, points[1:], strict=False)):
+        raise PertokenError(f"{what} is {text[:60]!r}; a higher quantile cannot be a shorter length")
+    normal = NormalDist()
+    z = np.array([normal.inv_cdf(p / 100.0) for p, _ in points])
+    logs = np.log([value for _, value in points])
+    at = np.array([normal.inv_cdf((i + 0.5) / SAMPLES) for i in range(SAMPLES)])
+    values = np.interp(at, z, logs)
+    first, last = (logs[1] - logs[0]) / (z[1] - z[0]), (logs[-1] - logs[-2]) / (z[-1] - z[-2])
+    values = np.where(at < z[0], logs[0] + first * (at - z[0]), values)
+    values = np.where(at > z[-1], logs[-1] + last * (at - z[-1]), values)
+    return np.clip(np.exp(values), 1.0, MOST_TOKENS)
+
+
+def lengths_from_text(input_text: str, output_text: str) -> Lengths:
+    """Lengths from two texts; two distributions are taken as independent."""
+    inputs, outputs = parse_distribution(input_text, "--input"), parse_distribution(output_text, "--output")
+    fixed = inputs.size == outputs.size == 1
+    origin = f"input {input_text}, output {output_text}" + ("" if fixed else ", independent of each other")
+    return Lengths(np.repeat(inputs, outputs.size), np.tile(outputs, inputs.size), origin)
+
+
+def pick_columns(header: Sequence[str], where: str) -> tuple[int, int]:
+    """Positions of the input and output columns in a trace's header.
+
+    Raises
+    ------
+    PertokenError
+        When either is missing, naming the accepted spellings.
+    """
+    names = [name.strip().strip('"').lower() for name in header]
+    places = []
+    for label, accepted in (("input", INPUT_COLUMNS), ("output", OUTPUT_COLUMNS)):
+        found = [names.index(name) for name in accepted if name in names]
+        if not found:
+            shown = ", ".join(names)[:80]
+            raise PertokenError(f"{where} has no {label} column (it has: {shown}); name one of {', '.join(accepted)}")
+        places.append(found[0])
+    return places[0], places[1]
+
+
+def lengths_from_rows(rows: Iterable[tuple[int, str, str]], where: str) -> Lengths:
+    """Lengths from the text cells of a trace.
+
+    Parameters
+    ----------
+    rows : iterable of (line, input, output)
+        Line number for errors, and the two cells. Requests that generated nothing are refused like any other length
+        below 1.
+    where : str
+        Name of the trace.
+    """
+    inputs, outputs = [], []
+    for line, first, second in rows:
+        for label, cell, into in (("input", first, inputs), ("output", second, outputs)):
+            try:
+                value = float(cell)
+            except ValueError:
+                value = float("nan")
+            if not 1 <= value <= MOST_TOKENS:
+                raise PertokenError(
+                    f"{where} line {line}: {label} is {str(cell)[:40]!r}; it must be a number from 1 to {MOST_TOKENS:,.0f}"
+                )
+            into.append(value)
+    if not inputs:
+        raise PertokenError(f"{where} has no requests; give a trace with at least one")
+    return Lengths(np.array(inputs), np.array(outputs), f"trace {where}, {len(inputs):,} requests")

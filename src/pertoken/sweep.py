@@ -1,0 +1,89 @@
+"""Many scenarios on one deployment in one call: every figure is an array, with the breakdown by operation kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pertoken.attribution.ledger import Entry, by_token, ledger
+from pertoken.engine.deployment import Deployment
+from pertoken.errors import PertokenError
+from pertoken.money.rate import Rate
+from pertoken.serving.lengths import Array, Moments
+from pertoken.serving.operating import at_concurrency
+from pertoken.serving.steady import Steady, in_system
+from pertoken.units import MILLION
+
+TOLERANCE = 1e-6  # relative error of the requests in flight in a sweep
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Answers of a sweep, one element a scenario.
+
+    Parameters
+    ----------
+    state : Steady
+        Steady states of one lane.
+    entries : list of Entry
+        Seconds by token, part and operation in the mean step.
+    per_million : mapping of str to ndarray
+        Dollars per million ``input`` and ``output`` tokens [$].
+    ttft_s, tpot_s : ndarray
+        Latencies [s].
+    output_tok_per_s : ndarray
+        Throughput of the whole deployment.
+    """
+
+    state: Steady
+    entries: list[Entry]
+    per_million: Mapping[str, Array]
+    ttft_s: Array
+    tpot_s: Array
+    output_tok_per_s: Array
+
+
+def sweep(deployment: Deployment, input_tokens: Any, output_tokens: Any, concurrency: Any, rate: Rate) -> Sweep:
+    """Price fixed lengths at given concurrencies, all at once.
+
+    Parameters
+    ----------
+    deployment : Deployment
+        A model linear in its context (no window, no top-k: their contexts need a distribution).
+    input_tokens, output_tokens : array_like
+        Lengths of the requests, at least 1 [token].
+    concurrency : array_like
+        Requests in flight, at least one a lane.
+    rate : Rate
+        Price of accelerator time.
+
+    Returns
+    -------
+    Sweep
+        Arrays of the broadcast shape of the arguments.
+    """
+    if not deployment.model.linear_in_context:
+        raise PertokenError(f"{deployment.model.name} attends to a window or a top k; price its scenarios one by one")
+    arrays = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (input_tokens, output_tokens, concurrency)))
+    for name, values in zip(("input", "output", "concurrency"), arrays, strict=True):
+        if not (np.isfinite(values) & (values >= 1)).all():
+            raise PertokenError(f"a sweep's {name} has a value that is not a number of at least 1")
+    inputs, outputs, in_flight = arrays
+    lanes = deployment.split.lanes
+    moments = Moments.fixed(inputs, outputs)
+    state = at_concurrency(deployment, moments, np.maximum(in_flight / lanes, 1.0), TOLERANCE)
+    entries = ledger(state)
+    totals = by_token(entries)
+    unit = deployment.split.tp / state.finished * MILLION * rate.usd_per_second
+    waiting = np.maximum(in_flight / lanes - in_system(state, moments), 0.0) * state.step_s / state.finished
+    return Sweep(
+        state,
+        entries,
+        {"input": totals["input"] * unit / inputs, "output": totals["output"] * unit / outputs},
+        state.ttft_s + waiting,
+        state.tpot_s,
+        lanes * np.minimum(in_flight / lanes, 1.0) * state.rate * outputs,
+    )
