@@ -80,9 +80,7 @@ class Resolver:
     def price(self) -> Cost:
         """The answer."""
         workload = self.workload
-        profile = self.profile()
-        precision = self.precision()
-        deployment, rate, missing = self.deployment(profile, precision)
+        deployment, rate, missing = self.deployment(self.precision())
         utilisation = self.knobs.get("utilisation", 1.0)
         if workload.mode in ("saturated", "concurrency") and "utilisation" not in self.knobs:
             self.assumed.append("utilisation 1: the machine is never idle; at 0.5 every idle hour costs as much as a busy one")
@@ -93,7 +91,7 @@ class Resolver:
             utilisation,
             self.knobs.get("basis", "usage"),
             rate_missing=missing,
-            assumed=tuple(dict.fromkeys((*self.assumed, *self.checkpoint.assumed, *deployment.assumed))),
+            assumed=tuple(dict.fromkeys((*self.assumed, *self._engine_notes(deployment.profile), *self.checkpoint.assumed, *deployment.assumed))),
             scenario=self.scenario(deployment),
         )
 
@@ -156,22 +154,27 @@ class Resolver:
             self.assumed.append("the cache of found prefixes is kept in accelerator memory, so loading it costs nothing")
         return Workload(lengths=lengths, cached=cached, goals=goals, **modes)
 
-    def profile(self) -> Profile:
-        """The engine, with policies that were given."""
-        if "engine" not in self.knobs:
-            self.assumed.append("engine vllm")
-        profile = machines.load_profile(self.knobs.get("engine", "vllm"))
+    def profile(self, accelerator: Accelerator) -> Profile:
+        """The engine as it is on one accelerator, with policies that were given."""
+        profile = machines.load_profile(self.knobs.get("engine", "vllm")).on(accelerator)
         for name in ("token_budget", "max_sequences"):
             if name in self.knobs:
                 number = replace(getattr(profile, name), value=float(self.knobs[name]), source=USER, note="")
                 profile = replace(profile, **{name: number})
-            else:
-                number = getattr(profile, name)
-                self.assumed.append(f"at most {number.value:,.0f} {number.unit}s a step, {profile.title}'s default")
-        for name in ("host_step", "host_sequence"):
-            number = getattr(profile, name)
-            self.assumed.append(f"{name.replace('_', ' ')} time of {format_seconds(number.value)} ({number.note or 'measured'})")
         return profile
+
+    def _engine_notes(self, profile: Profile) -> list[str]:
+        found = [] if "engine" in self.knobs else [f"engine {profile.name}"]
+        for name in ("token_budget", "max_sequences"):
+            if name not in self.knobs:
+                number = getattr(profile, name)
+                found.append(f"at most {number.value:,.0f} {number.unit}s a step, {profile.title}'s default here")
+        times = " and ".join(
+            f"{format_seconds(getattr(profile, name).value)} {what}"
+            for name, what in (("host_step", "a step"), ("host_sequence", "a sequence"), ("rank_skew", "a collective and rank"))
+        )
+        found.append(f"host time and waits of {times}, {profile.host_step.note}")
+        return found
 
     def precision(self) -> Precision:
         """Formats of weights and cache."""
@@ -192,11 +195,11 @@ class Resolver:
         self.assumed.append(f"KV cache in {found.kv}")
         return found
 
-    def deployment(self, profile: Profile, precision: Precision) -> tuple[Deployment, Rate | None, str]:
+    def deployment(self, precision: Precision) -> tuple[Deployment, Rate | None, str]:
         """The machine, given or chosen, with its rate."""
         if "network" not in self.knobs:
             self.assumed.append(f"network of {format_bytes(DEFAULT_NETWORK)}/s per accelerator between link domains")
-        make = self._maker(profile, precision)
+        make = self._maker(precision)
         longest = self.workload.lengths.longest
         if "on" in self.knobs:
             machine = parse_on(self.knobs["on"])
@@ -209,7 +212,7 @@ class Resolver:
             return found, *self._rate(found.accelerator)
         return self._cheapest(make, longest)
 
-    def _maker(self, profile: Profile, precision: Precision) -> Callable[[Accelerator, int], Deployment]:
+    def _maker(self, precision: Precision) -> Callable[[Accelerator, int], Deployment]:
         k, model = self.knobs, self.checkpoint.model
 
         def make(accelerator: Accelerator, count: int) -> Deployment:
@@ -217,6 +220,7 @@ class Resolver:
             split = default_split(model, count, domain, *(k.get(name) for name in ("tp", "pp", "ep", "dp")))
             network = k.get("network", DEFAULT_NETWORK)
             half = precision if precision.kv != "bf16" or accelerator.half == "bf16" else replace(precision, kv="fp16")
+            profile = self.profile(accelerator)
             return Deployment(model, half, accelerator, split, profile, machines.chooser(accelerator), network)
 
         return make

@@ -85,20 +85,21 @@ def read_sources(table: Mapping[str, Any]) -> dict[str, Source]:
 
 
 def read_number(
-    entry: object, unit: str, sources: Mapping[str, Source], where: str, low: float = 0.0, high: float = 1e21
+    entry: object, unit: str, sources: Mapping[str, Source], where: str, high: float = 1e21, zero: bool = False
 ) -> Sourced:
     """One number of a catalog file: a bare number, or a table with value, unit, source and note.
 
     Raises
     ------
     PertokenError
-        When the value is not a number above ``low`` and up to ``high``, or unit or source do not match.
+        When the value is not a number above 0 (or 0 where ``zero`` allows it) and up to ``high``, or unit or source do not
+        match.
     """
     table = entry if isinstance(entry, Mapping) else {"value": entry}
     value = table.get("value")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low < value <= high:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (0.0 < value <= high or (zero and value == 0)):
         shown = repr(value)[:60]
-        raise PertokenError(f"{where} is {shown}; it must be a number above {low:g} and up to {high:g} {unit}")
+        raise PertokenError(f"{where} is {shown}; it must be a number {'from' if zero else 'above'} 0 and up to {high:g} {unit}")
     if table.get("unit", unit) != unit:
         raise PertokenError(f"{where} has unit {str(table['unit'])[:40]!r}; write it in {unit}")
     key = table.get("source")

@@ -94,6 +94,8 @@ def format_bytes(count: float) -> str:
 
 def format_seconds(seconds: float) -> str:
     """Seconds in the unit a reader would use, such as ``13.2 ms``."""
+    if seconds == 0:
+        return "0 s"
     for scale, unit in ((1.0, "s"), (MILLI, "ms"), (MICRO, "us")):
         if abs(seconds) >= scale:
             return f"{seconds / scale:.3g} {unit}"

@@ -64,6 +64,8 @@ class CollectiveOp(Operation):
         Links.
     efficiency : CollectiveEfficiency
         Latency and the share of the link's bandwidth reached.
+    skew_s : float
+        Wait for the slowest rank [s].
     last_only : bool
         Only tokens that emit an output count (logits).
     """
@@ -73,6 +75,7 @@ class CollectiveOp(Operation):
     token_bytes: float
     fabric: Fabric
     efficiency: CollectiveEfficiency
+    skew_s: float = 0.0
     last_only: bool = False
 
     def at(self, step: Step) -> list[Timed]:
@@ -85,7 +88,7 @@ class CollectiveOp(Operation):
                 self.count,
                 Work(link_bytes=sent),
                 link_s=link_s,
-                overhead_s=latency,
+                overhead_s=latency + self.skew_s,
                 input_tokens=0.0 if self.last_only else step.input_tokens,
                 output_tokens=rows if self.last_only else step.decode_tokens,
             )

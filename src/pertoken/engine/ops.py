@@ -22,6 +22,7 @@ from pertoken.model.matmul import Matmul
 
 Number = Any
 HALF_BYTES = 2.0  # activations between operations are kept in half precision
+FAR = 1e9  # a context at which kernels reach their full rates [token]
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,9 @@ class AttentionOp(Operation):
         flop = att.flop(new, context, self.tp) * sequences
         read, written = self._moved(*group)
         seen = context if att.reach is None else np.minimum(context, att.reach)
-        rate = self.bandwidth * efficiency.memory(np.maximum(size, 1.0), seen + new)
+        if att.kind == "linear":  # a state's kernels do the same work whatever the context
+            seen = np.maximum(context, FAR)
+        size = np.maximum(size, 1.0)
         compute = flop / (self.flops * efficiency.compute(new, seen, self.lanes))
         again = att.expand_flop(new, context, cached, self.tp) * sequences
         tokens = sequences * new
@@ -150,8 +153,8 @@ class AttentionOp(Operation):
             self.group,
             self.count,
             Work(flop=flop, kv_bytes=read + written),
-            fixed_s=read / rate,
-            moved_s=written / rate,
+            fixed_s=read / (self.bandwidth * efficiency.memory(size, seen + new)),
+            moved_s=written / (self.bandwidth * efficiency.memory(size)),  # short contexts slow reading only
             compute_s=compute,
             overhead_s=launch * efficiency.launch_s,
             fixed="kv",
@@ -196,13 +199,13 @@ class ExpertsOp(Operation):
     def at(self, step: Step) -> list[Timed]:
         e, rows = self.experts, step.tokens * self.pool
         inner = -(-e.inner // self.expert_split)
-        touched = e.touched(rows)
+        touched = np.maximum(e.touched(rows), 1e-30)  # no tokens take no time, not 0 / 0
         flop = 2.0 * e.active * e.expert_parameters * rows / self.ranks
         weights = touched * self.expert_bytes / self.ranks
         routed = rows * e.active * self.expert_split / self.ranks
         moved = routed * (e.width * (self.input_bytes + HALF_BYTES) + 3.0 * inner * HALF_BYTES)
         per_expert = np.maximum(rows * e.active / touched, 1.0)
-        rate = self.bandwidth * self.efficiency.memory(weights + moved)
+        rate = self.bandwidth * self.efficiency.memory(np.maximum(weights + moved, 1.0))
         compute = flop / (self.flops * self.efficiency.compute(per_expert, inner, e.width))
         return [
             Timed(

@@ -59,7 +59,8 @@ class _Planner:
 
     def collective(self, kind: str, name: str, count: float, ranks: int, size: float, last: bool = False) -> CollectiveOp:
         efficiency = self.d.chooser.collective(kind)
-        return CollectiveOp(name, "links", count, kind, ranks, size, self.d.fabric, efficiency, last)
+        skew = self.d.profile.rank_skew.value * (ranks - 1)
+        return CollectiveOp(name, "links", count, kind, ranks, size, self.d.fabric, efficiency, skew, last)
 
     def attention(self, a: Attention, count: float) -> list[Operation]:
         accelerator, chooser = self.d.accelerator, self.d.chooser

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pertoken.errors import PertokenError
+from pertoken.hardware.accelerator import Accelerator
 from pertoken.sources import Sourced, read_number, read_sources
+
+
+@dataclass(frozen=True)
+class Small:
+    """Policies on smaller accelerators.
+
+    Parameters
+    ----------
+    memory_below : float
+        They hold below this much memory [byte].
+    families : tuple of str
+        And on these families whatever their memory.
+    token_budget, max_sequences : float
+        As in `Profile`.
+    """
+
+    memory_below: float
+    families: tuple[str, ...]
+    token_budget: float
+    max_sequences: float
 
 
 @dataclass(frozen=True)
@@ -22,12 +43,16 @@ class Profile:
         Host seconds that a step waits for [s].
     host_sequence : Sourced
         Host seconds for each sequence of a step [s].
+    rank_skew : Sourced
+        Seconds that a collective waits for its slowest rank, for each rank past the first [s].
     memory_fraction : Sourced
         Share of an accelerator's memory that the engine uses [1].
     token_budget : Sourced
         Most tokens of one step (chunked prefill) [token].
     max_sequences : Sourced
         Most sequences of one step [sequence].
+    small : Small or None
+        Policies on smaller accelerators, where they differ.
     """
 
     name: str
@@ -35,14 +60,30 @@ class Profile:
     versions: str
     host_step: Sourced
     host_sequence: Sourced
+    rank_skew: Sourced
     memory_fraction: Sourced
     token_budget: Sourced
     max_sequences: Sourced
+    small: Small | None = None
+
+    def on(self, accelerator: Accelerator) -> Profile:
+        """The profile with the policies that the engine has on one accelerator."""
+        small = self.small
+        if small is None or not (accelerator.memory.value < small.memory_below or accelerator.family in small.families):
+            return self
+        note = "the engine's default on smaller accelerators"
+        return replace(
+            self,
+            token_budget=replace(self.token_budget, value=small.token_budget, note=note),
+            max_sequences=replace(self.max_sequences, value=small.max_sequences, note=note),
+        )
 
 
+MAY_BE_ZERO = ("host_step", "host_sequence", "rank_skew")
 _UNITS = {
     "host_step": ("s", 1.0),
     "host_sequence": ("s", 0.1),
+    "rank_skew": ("s", 1e-3),
     "memory_fraction": ("1", 1.0),
     "token_budget": ("token", 1e7),
     "max_sequences": ("sequence", 1e6),
@@ -57,13 +98,25 @@ def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:
     PertokenError
         Naming the key that is missing or out of range.
     """
-    names = {f.name for f in fields(Profile)} - set(_UNITS)
+    names = {"name", "title", "versions"}
     for key in names:
         if not isinstance(table.get(key), str):
             raise PertokenError(f"{where}: {key} is {str(table.get(key))[:60]!r}; it must be a text")
     sources = read_sources(table.get("sources", {}))
     numbers = {
-        key: read_number(table.get(key), unit, sources, f"{where}: {key}", high=high)
+        key: read_number(table.get(key), unit, sources, f"{where}: {key}", high, zero=key in MAY_BE_ZERO)
         for key, (unit, high) in _UNITS.items()
     }
-    return Profile(**{key: table[key] for key in names}, **numbers)
+    return Profile(**{key: table[key] for key in names}, **numbers, small=_small(table.get("small"), where))
+
+
+def _small(table: object, where: str) -> Small | None:
+    if table is None:
+        return None
+    if not isinstance(table, Mapping) or not isinstance(table.get("families", []), list):
+        raise PertokenError(f"{where}: [small] must be a table with memory_below, families, token_budget and max_sequences")
+    values = [
+        read_number(table.get(key), unit, {}, f"{where}: small.{key}", high).value
+        for key, unit, high in (("memory_below", "byte", 1e15), ("token_budget", "token", 1e7), ("max_sequences", "sequence", 1e6))
+    ]
+    return Small(values[0], tuple(str(name) for name in table.get("families", [])), *values[1:])

@@ -128,25 +128,31 @@ class GroupedQuery(Attention):
 class ChunkedQuery(GroupedQuery):
     """Grouped-query attention inside fixed chunks of ``window`` positions (Llama 4's local layers)."""
 
-    def flop(self, new: Number, context: Number, tp: int = 1) -> Number:
-        assert self.window is not None
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "window")
 
+    @property
+    def _size(self) -> int:
+        return self.window or 1
+
+    def flop(self, new: Number, context: Number, tp: int = 1) -> Number:
         def below(x: Number) -> Number:
-            whole, rest = np.floor_divide(x, self.window), np.mod(x, self.window)
-            return whole * self.window * (self.window + 1) / 2 + rest * (rest + 1) / 2
+            whole, rest = np.floor_divide(x, self._size), np.mod(x, self._size)
+            return whole * self._size * (self._size + 1) / 2 + rest * (rest + 1) / 2
 
         return 4.0 * self._heads(tp)[0] * self.head_dim * (below(context + new) - below(context))
 
     def _seen(self, context: Number) -> Number:
-        return np.mod(context, self.window)
+        return np.mod(context, self._size)
 
     def held_bytes(self, context: Number, kv: float, tp: int = 1) -> Number:
-        return self._position_bytes(kv, tp) * np.minimum(context, self.window)
+        return self._position_bytes(kv, tp) * np.minimum(context, self._size)
 
 
 @dataclass(frozen=True)
 class Indexer:
-    """The small attention that picks the top ``k`` positions for a sparse one [3]_; its keys are fp8 with a 4-byte scale."""
+    """The small attention that picks the top ``k`` positions for a sparse one [3]_; fp8 keys with 4 bytes of scale."""
 
     heads: int
     head_dim: int
@@ -202,6 +208,7 @@ class Latent(Attention):
         heads = split_heads(self.heads, tp, "attention heads")
         query = heads * (self.nope + self.rope)
         latent = self.kv_rank + self.rope
+        down: tuple[Matmul, ...]
         if self.q_rank is None:
             down = (Matmul("qkv_down", self.hidden, query + latent, "attention"),)
         else:

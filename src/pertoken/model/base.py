@@ -56,7 +56,7 @@ def split_kv_heads(kv_heads: int, tp: int) -> int:
 
 
 def visible_pairs(new: Number, context: Number, window: int | None) -> Number:
-    """Query-key pairs of ``new`` tokens after ``context`` positions, each seeing itself and at most ``window`` positions.
+    """Query-key pairs of ``new`` tokens after ``context`` positions, each seeing at most ``window`` with itself.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ class Compressed(Attention):
     """Multi-query attention over a sliding window and over entries that pool ``ratio`` positions each [1]_.
 
     Keys and values are one vector of ``head_dim``, shared by all heads and replicated on every rank. With an indexer
-    a query reads the best ``top_k`` entries, without one all of them. The output passes a low-rank projection in groups.
+    a query reads the best ``top_k`` entries, without one all. The output passes a low-rank projection in groups.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ class Compressed(Attention):
             check_positive(self, "ratio")
         if self.rope > self.head_dim or self.heads % self.o_groups or (self.indexer and not self.ratio):
             raise PertokenError(
-                f"compressed attention with {self.rope} of {self.head_dim} rotated, {self.heads} heads in {self.o_groups}"
-                f" groups and ratio {self.ratio} does not fit together; correct the config"
+                f"compressed attention with {self.rope} of {self.head_dim} rotated, {self.heads} heads in"
+                f" {self.o_groups} groups and ratio {self.ratio} does not fit together; correct the config"
             )
 
     @property

@@ -90,10 +90,8 @@ class Fields:
 
     def maybe(self, *names: str, low: int = 1, high: int = LARGEST) -> int | None:
         """As `whole`, and None when no name is there."""
-        return self.whole(*names, low=low, high=high) if any(self.has(n) for n in names) else self._note(names)
-
-    def _note(self, names: Iterable[str]) -> None:
         self._read.update(names)
+        return self.whole(*names, low=low, high=high) if any(self.has(name) for name in names) else None
 
     def whole_or(self, default: int, why: str, *names: str, low: int = 1, high: int = LARGEST) -> int:
         """As `whole`; when no name is there the documented ``default``, which goes to `assumed` with the reason."""

@@ -1,7 +1,7 @@
 """Module names as they stand in quantisation files, matched with the weights of a model.
 
-A quantisation file lists modules such as ``model.layers.3.self_attn.q_proj`` or patterns such as ``*.mlp.gate``; here each
-weight of each layer is a `Part`, and a name selects the parts it means.
+A quantisation file lists modules such as ``model.layers.3.self_attn.q_proj`` or patterns such as ``*.mlp.gate``; here
+each weight of each layer is a `Part`, and a name selects the parts it means.
 """
 
 from __future__ import annotations
@@ -88,6 +88,9 @@ _RULES: tuple[tuple[re.Pattern[str], Test], ...] = tuple(
         (r"fc1_latent", _named("latent_down")),
         (r"fc2_latent", _named("latent_up")),
         (r"(^|\.)(gate|router)(\.|$|\*)", _role("router")),
+        (r"indexers_proj|weights_proj", _nothing),  # one number a head
+        (r"indexer.*\bwq", _named("indexer_query")),
+        (r"indexer.*\bwk", _named("indexer_key")),
         (r"indexer", lambda p: p.name.startswith("indexer_")),
         (r"compressor", _named("compressor")),
         (r"kv_b_proj", _named("kv_up")),

@@ -31,7 +31,7 @@ _CLAIM = re.compile(
 _GGUF = re.compile(r"(?<![a-z0-9])(q8_0|q6_k|q5_k_m|q4_k_m|q4_0)(\.gguf)?$")
 
 
-class Unreadable(Exception):
+class UnknownSchemeError(Exception):
     """The scheme has no format here; its text goes into the question for --dtype."""
 
 
@@ -84,11 +84,11 @@ def _stated_dtype(f: Fields) -> str | None:
 def _algorithm(text: object) -> str:
     form = ALGORITHMS.get(str(text).upper())
     if form is None:
-        raise Unreadable(f"quantisation algorithm {shorten(text)}")
+        raise UnknownSchemeError(f"quantisation algorithm {shorten(text)}")
     return form
 
 
-def _weights(f: Fields, group: Fields) -> str:
+def _weights(group: Fields) -> str:
     """Format of one group of compressed-tensors: bits and type of the weights, and whether inputs are quantised too."""
     weights, inputs = group.part("weights"), group.part("input_activations")
     if weights is None:
@@ -103,7 +103,7 @@ def _weights(f: Fields, group: Fields) -> str:
         return "int8" if inputs else "w8a16"
     if kind == "int" and bits == 4 and not inputs:
         return "int4_g32" if size == 32 else "int4"
-    raise Unreadable(f"{kind} weights of {bits} bits")
+    raise UnknownSchemeError(f"{kind} weights of {bits} bits")
 
 
 def _kv_format(f: Fields) -> str | None:
@@ -144,10 +144,10 @@ def _modelopt(f: Fields, plan: Plan) -> None:
     algorithm = f.table.get("quant_algo")
     if str(algorithm).upper() in ("MIXED_PRECISION", "MIXED"):
         if not _per_layer(f, plan):
-            raise Unreadable("mixed precision without quantized_layers")
+            raise UnknownSchemeError("mixed precision without quantized_layers")
         return
     if algorithm is None:
-        raise Unreadable("a quantisation without quant_algo")
+        raise UnknownSchemeError("a quantisation without quant_algo")
     excluded = _names(f, "exclude_modules", "ignore")
     plan.put(_algorithm(algorithm), LINEAR)
     if excluded is None:
@@ -155,7 +155,7 @@ def _modelopt(f: Fields, plan: Plan) -> None:
             f"modules left out of quantisation are not listed: head, embedding and router are taken as {plan.kept}"
         )
         return
-    plan.put(_algorithm(algorithm), ("router", "head"))
+    plan.put(_algorithm(algorithm), ("head",))  # routers are no linear layers to it, and stay
     plan.name(plan.kept, excluded)
 
 
@@ -163,14 +163,14 @@ def _compressed_tensors(f: Fields, plan: Plan) -> None:
     groups = f.part("config_groups")
     ignored = _names(f, "ignore") or []
     if groups is None or not groups.table:
-        raise Unreadable("compressed-tensors without config_groups")
+        raise UnknownSchemeError("compressed-tensors without config_groups")
     for name in list(groups.table)[:100]:
         group = groups.part(str(name)) if isinstance(name, str) else None
         if group is None:
             raise f.fail("config_groups", "each group must be a table: correct the config")
-        form, targets = _weights(f, group), _names(group, "targets") or ["Linear"]
+        form, targets = _weights(group), _names(group, "targets") or ["Linear"]
         if any(target in ("Linear", "re:.*") for target in targets):
-            plan.put(form, (*LINEAR, "router", "head"))
+            plan.put(form, (*LINEAR, "head"))
         else:
             plan.name(form, targets)
     plan.name(plan.kept, ignored)
@@ -186,7 +186,7 @@ def _fp8(f: Fields, plan: Plan) -> None:
 def _bits(f: Fields, plan: Plan) -> None:
     bits, size = f.whole("bits", "w_bit", high=64), f.maybe("group_size", "q_group_size", low=-1)
     if bits not in (4, 8):
-        raise Unreadable(f"weights of {bits} bits")
+        raise UnknownSchemeError(f"weights of {bits} bits")
     plan.put("w8a16" if bits == 8 else "int4_g32" if size == 32 else "int4", LINEAR)
     plan.name(plan.kept, _names(f, "modules_to_not_convert") or [])
 
@@ -194,7 +194,7 @@ def _bits(f: Fields, plan: Plan) -> None:
 def _bitsandbytes(f: Fields, plan: Plan) -> None:
     four, eight = f.flag("load_in_4bit"), f.flag("load_in_8bit")
     if four == eight:
-        raise Unreadable("bitsandbytes with neither or both of load_in_4bit and load_in_8bit")
+        raise UnknownSchemeError("bitsandbytes with neither or both of load_in_4bit and load_in_8bit")
     plan.put("int4" if four else "w8a16", LINEAR)
     f.assume(
         f"bitsandbytes weights are counted as {'int4' if four else 'w8a16'}: unpacked to half precision on the way"
@@ -209,11 +209,11 @@ def _mxfp4(f: Fields, plan: Plan) -> None:
 def _apply(f: Fields, plan: Plan) -> None:
     method = f.text("quant_method", "modelopt" if f.has("quant_algo") else "")
     methods = {
-        "fp8": _fp8, "fbgemm_fp8": _fp8, "mxfp4": _mxfp4, "compressed-tensors": _compressed_tensors, "modelopt": _modelopt,
-        "modelopt_fp4": _modelopt, "awq": _bits, "gptq": _bits, "bitsandbytes": _bitsandbytes,
+        "fp8": _fp8, "fbgemm_fp8": _fp8, "mxfp4": _mxfp4, "compressed-tensors": _compressed_tensors,
+        "modelopt": _modelopt, "modelopt_fp4": _modelopt, "awq": _bits, "gptq": _bits, "bitsandbytes": _bitsandbytes,
     }  # fmt: skip
     if method not in methods:
-        raise Unreadable(f"quant_method {shorten(method)}")
+        raise UnknownSchemeError(f"quant_method {shorten(method)}")
     methods[method](f, plan)
     plan.kv = _kv_format(f)
 
@@ -225,7 +225,7 @@ def _summary(f: Fields, plan: Plan) -> Precision:
         form = plan.formats.get(part, plan.kept)
         by_form = totals.setdefault(part.role, {})
         by_form[form] = by_form.get(form, 0.0) + part.size * number_format(form).bytes
-    chosen = {role: max(sorted(forms), key=lambda form, of=forms: of[form]) for role, forms in totals.items()}  # type: ignore[misc]
+    chosen = {role: max(sorted(forms), key=forms.__getitem__) for role, forms in totals.items()}
     for role, forms in totals.items():
         if len(forms) > 1:
             whole = sum(forms.values())
@@ -248,9 +248,7 @@ def _special(f: Fields, plan: Plan) -> None:
         plan.put("mxfp4" if stated == "fp4" else "fp8", ("experts",))
     if plan.kv is None and f.has("compress_ratios"):
         plan.kv = "fp8"
-        f.assume(
-            "the KV cache is taken as fp8 with half-precision rotated parts, as the reference code of DeepSeek-V4 keeps it"
-        )
+        f.assume("the KV cache is taken as fp8, rotated parts in half precision, as in DeepSeek-V4's reference code")
 
 
 def _question(label: str, why: str) -> str:
@@ -267,16 +265,28 @@ def read_precision(
     PertokenError
         When a field about formats has the wrong type.
     """
-    dtype = _stated_dtype(f)
-    stated = f.part("quantization_config")
-    if (stated is None or not stated.table) and quant is not None:
+    dtype, stated = _stated_dtype(f), f.part("quantization_config")
+    beside: Fields | None = None
+    if quant is not None:
         if not isinstance(quant, Mapping):
             raise PertokenError(f"{label}: hf_quant_config must be a table, not {shorten(quant)}; correct the file")
-        beside = Fields(quant, label, f.assumed)
-        stated = beside.part("quantization") or beside
-    if stated is not None and stated.table:
-        return _quantised(f, shapes, stated, dtype, label)
-    return _plain(f, dtype, label)
+        whole = Fields(quant, label, f.assumed)
+        beside = whole.part("quantization") or whole
+    chosen = next((part for part in (stated, beside) if part is not None and part.table), None)
+    if chosen is None:
+        return _plain(f, dtype, label)
+    kept = dtype if dtype in ("bf16", "fp16", "fp32") else "bf16"
+    if dtype != kept:
+        f.assume("torch_dtype is not in the config: weights left out of quantisation are taken as bf16")
+    plan = Plan(parts_of(shapes), kept)
+    try:
+        _apply(chosen, plan)
+    except UnknownSchemeError as error:
+        return None, _question(label, f"{error} has no format here")
+    if plan.kv is None and beside is not None:
+        plan.kv = _kv_format(beside)
+    _special(f, plan)
+    return _summary(f, plan), ""
 
 
 def _plain(f: Fields, dtype: str | None, label: str) -> tuple[Precision | None, str]:
@@ -291,18 +301,3 @@ def _plain(f: Fields, dtype: str | None, label: str) -> tuple[Precision | None, 
     if dtype is None:
         return None, _question(label, "its config states neither torch_dtype nor dtype nor a quantisation")
     return Precision(dtype, {}, dtype), ""
-
-
-def _quantised(
-    f: Fields, shapes: Shapes, stated: Fields, dtype: str | None, label: str
-) -> tuple[Precision | None, str]:
-    kept = dtype if dtype in ("bf16", "fp16", "fp32") else "bf16"
-    if dtype != kept:
-        f.assume("torch_dtype is not in the config: weights left out of quantisation are taken as bf16")
-    plan = Plan(parts_of(shapes), kept)
-    try:
-        _apply(stated, plan)
-    except Unreadable as error:
-        return None, _question(label, f"{error} has no format here")
-    _special(f, plan)
-    return _summary(f, plan), ""

@@ -72,11 +72,8 @@ def read_qwen_hybrid(f: Fields) -> Shapes:
     full = grouped_query(f, hidden, gate=gate, qk_norm=True, bias=bias, out_bias=bias)
     linear = _linear_layers(f, count)
     delta = read_gated_delta(f, hidden) if any(linear) else None
-    blocks: list[FeedForward]
-    if f.has("num_experts"):
-        blocks = qwen_feedforwards(f, hidden, count)
-    else:
-        blocks = [gated_dense(f, hidden)] * count
+    blocks: list[FeedForward] = [gated_dense(f, hidden)] * count if not f.has("num_experts") else []
+    blocks = blocks or qwen_feedforwards(f, hidden, count, f.maybe("decoder_sparse_step") or 1)
     layers = [layer(delta if is_linear else full, b) for is_linear, b in zip(linear, blocks, strict=True)]
     steps = f.maybe("mtp_num_hidden_layers", "num_nextn_predict_layers", low=0, high=100) or 0
     return finish(f, layers, "qwen", mtp=next_token_layers(steps, full, blocks[-1], hidden))
@@ -128,10 +125,11 @@ def _feedforward(f: Fields, hidden: int, kind: str) -> FeedForward:
         return Dense(hidden, f.whole("intermediate_size"), gated, bias)
     routed = f.whole("n_routed_experts")
     shared = (f.maybe("n_shared_experts", low=0, high=10_000) or 0) * f.whole("moe_shared_expert_intermediate_size")
+    active, inner = f.whole("num_experts_per_tok"), f.whole("moe_intermediate_size")
+    latent = f.maybe("moe_latent_size")
     return experts(
-        f, hidden, routed, f.whole("num_experts_per_tok"), f.whole("moe_intermediate_size"), shared, gated=gated,
-        bias=bias, latent=f.maybe("moe_latent_size"), router_extra=routed,
-    )  # fmt: skip
+        f, hidden, routed, active, inner, shared=shared, gated=gated, bias=bias, latent=latent, router_extra=routed
+    )
 
 
 def read_nemotron_h(f: Fields) -> Shapes:

@@ -39,12 +39,12 @@ def read_latent_attention(f: Fields, hidden: int) -> Latent:
 
 
 def routed_experts(f: Fields, hidden: int) -> Experts:
-    """Experts of DeepSeek's kind: several small shared ones, a score correction where the router is trained without loss."""
+    """Experts of DeepSeek's kind: small shared ones, and a score correction where the router has no loss of its own."""
     routed, inner = f.whole("n_routed_experts", "num_experts"), f.whole("moe_intermediate_size")
     shared = (f.maybe("n_shared_experts", low=0, high=10_000) or 0) * inner
     corrected = f.text("topk_method", "greedy") == "noaux_tc"
     active = f.whole("num_experts_per_tok")
-    return experts(f, hidden, routed, active, inner, shared, router_extra=routed if corrected else 0)
+    return experts(f, hidden, routed, active, inner, shared=shared, router_extra=routed if corrected else 0)
 
 
 def _sparse_layers(f: Fields, count: int) -> list[bool]:
@@ -123,12 +123,13 @@ def read_deepseek_v4(f: Fields) -> Shapes:
     kinds = {ratio: _compressed_attention(f, hidden, ratio) for ratio in sorted(set(ratios))}
     routed = routed_experts(f, hidden)
     by_table = f.maybe("num_hash_layers", low=0, high=count) or 0
-    hashed = replace(routed, hashed=True, router_extra=0)
+    table = f.whole("vocab_size") * routed.active  # the experts of each token of the vocabulary
+    hashed = replace(routed, hashed=True, router_extra=table)
     found = [
         layer(kinds[ratio], hashed if i < by_table else routed, extra=mixing) for i, ratio in enumerate(ratios[:count])
     ]
     ends = streams * streams * hidden + streams + 1  # the streams are joined once more before the head
-    mtp = ()
+    mtp: tuple[Block, ...] = ()
     if steps and len(ratios) > count:
         predicted = next_token_layers(steps, kinds[ratios[-1]], routed, hidden)
         mtp = tuple(replace(b, extra=b.extra + mixing + ends) for b in predicted)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pertoken.model.attention import ChunkedQuery
 from pertoken.model.feedforward import Dense, Experts, FeedForward
 from pertoken.model.fields import Fields
@@ -16,7 +14,6 @@ from pertoken.model.shapes import (
     grouped_query,
     layer,
     layer_count,
-    next_token_layers,
 )
 
 MIXTRAL = Habits("mistral", qkv_bias=False, windows="all")
@@ -36,12 +33,11 @@ def qwen_experts(f: Fields, hidden: int) -> Experts:
     """Experts of Qwen models, with a gated shared expert when there is one."""
     shared = f.maybe("shared_expert_intermediate_size", low=0) or 0
     routed, active = f.whole("num_experts", "num_local_experts"), f.whole("num_experts_per_tok")
-    return experts(f, hidden, routed, active, f.whole("moe_intermediate_size"), shared, shared_gate=shared > 0)
+    return experts(f, hidden, routed, active, f.whole("moe_intermediate_size"), shared=shared, shared_gate=shared > 0)
 
 
-def qwen_feedforwards(f: Fields, hidden: int, count: int) -> list[FeedForward]:
-    """The feed-forward of each layer: experts but for ``mlp_only_layers`` and what ``decoder_sparse_step`` skips."""
-    step = f.whole_or(1, "default of the model class", "decoder_sparse_step")
+def qwen_feedforwards(f: Fields, hidden: int, count: int, step: int = 1) -> list[FeedForward]:
+    """The feed-forward of each layer: experts in every ``step``-th one but for ``mlp_only_layers``."""
     only = f.wholes("mlp_only_layers") or []
     sparse = [i not in only and (i + 1) % step == 0 for i in range(count)]
     routed = qwen_experts(f, hidden) if any(sparse) else None
@@ -55,7 +51,8 @@ def read_qwen_moe(f: Fields, habits: Habits) -> Shapes:
     hidden, count = f.whole("hidden_size"), layer_count(f)
     qkv, out = biases(f, habits)
     f.maybe("intermediate_size")
-    windows, blocks = layer_windows(f, habits, count), qwen_feedforwards(f, hidden, count)
+    step = f.whole_or(1, "default of the model class", "decoder_sparse_step")
+    windows, blocks = layer_windows(f, habits, count), qwen_feedforwards(f, hidden, count, step)
     layers = [
         layer(grouped_query(f, hidden, window=w, bias=qkv, out_bias=out, qk_norm=habits.qk_norm), b)
         for w, b in zip(windows, blocks, strict=True)
@@ -107,7 +104,7 @@ def read_llama4(f: Fields) -> Shapes:
     bias = f.flag("attention_bias")
     inner, step = f.whole("intermediate_size"), f.whole("interleave_moe_layer_step")
     dense = Dense(hidden, f.whole("intermediate_size_mlp"))
-    routed = experts(f, hidden, f.whole("num_local_experts"), f.whole("num_experts_per_tok"), inner, inner)
+    routed = experts(f, hidden, f.whole("num_local_experts"), f.whole("num_experts_per_tok"), inner, shared=inner)
     stated = f.wholes("moe_layers")
     full = grouped_query(f, hidden, bias=bias, out_bias=bias)
     size = f.maybe("attention_chunk_size")
@@ -140,9 +137,6 @@ def read_minimax(f: Fields) -> Shapes:
     correction = routed if f.flag("use_routing_bias") else 0
     active, inner = f.whole("num_experts_per_tok"), f.whole("intermediate_size")
     block = experts(f, hidden, routed, active, inner, router_extra=correction)
-    steps = (f.maybe("num_mtp_modules", low=0, high=100) or 0) if f.flag("use_mtp") else 0
-    steps *= f.maybe("mtp_transformer_layers", low=0, high=100) or 1
-    predicted = [replace(b, extra=b.extra + norms) for b in next_token_layers(steps, attention, block, hidden)]
-    if predicted:
-        f.assume(f"{steps} multi-token-prediction layers are taken to be like the others")
-    return finish(f, [layer(attention, block, extra=norms)] * count, "minimax", mtp=predicted)
+    if f.flag("use_mtp"):
+        f.assume("use_mtp is true, but the published weights hold no multi-token-prediction layers: none are counted")
+    return finish(f, [layer(attention, block, extra=norms)] * count, "minimax")
