@@ -54,21 +54,15 @@ def accelerator(
     )
 
 
-def profile(
-    *, host_step: float = 2e-3, host_sequence: float = 20e-6, memory_fraction: float = 0.9, token_budget: float = 8192,
-    max_sequences: float = 256,
-) -> Profile:  # fmt: skip
+def profile(**changes: float) -> Profile:
     """An engine profile of round figures."""
-    return Profile(
-        "made-up",
-        "Made up",
-        "1",
-        number(host_step, "s"),
-        number(host_sequence, "s"),
-        number(memory_fraction, "1"),
-        number(token_budget, "token"),
-        number(max_sequences, "sequence"),
-    )
+    figures = {
+        "host_step": 2e-3, "host_sequence": 20e-6, "rank_skew": 1e-6, "memory_fraction": 0.9, "token_budget": 8192,
+        "max_sequences": 256,
+    } | changes  # fmt: skip
+    units = {"host_step": "s", "host_sequence": "s", "rank_skew": "s", "token_budget": "token", "max_sequences": "sequence"}
+    made = {name: number(value, units.get(name, "1")) for name, value in figures.items()}
+    return Profile(name="made-up", title="Made up", versions="1", **made)
 
 
 def efficiency(**changes: Any) -> Efficiency:
@@ -201,5 +195,5 @@ def deploy(
 
 def bare(model: Model | None = None, split: Split | None = None, **more: Any) -> Deployment:
     """A deployment on the bare roofline: peaks reached, no host time."""
-    engine = profile(host_step=0.0, host_sequence=0.0, memory_fraction=1.0)
+    engine = profile(host_step=0.0, host_sequence=0.0, rank_skew=0.0, memory_fraction=1.0)
     return deploy(model, split, shares=ideal(), engine=engine, **more)

@@ -175,7 +175,8 @@ class Cost:
                 owed[name].append(float(totals[name]) * share / count if count > 0 else self._lone_cached(case))
             both = float(totals["input"]) + float(totals["cached"])
             owed["input_blended"].append(both * share / (tokens["input"] + tokens["cached"]))
-        return PerToken(**{name: Interval(*values) for name, values in owed.items()})
+        # with idle time spread over tokens at a given rate, what one kind of token saves another pays: order the bounds
+        return PerToken(**{name: Interval(v[0], min(v), max(v)) for name, v in owed.items()})
 
     def _spread(self, case: str) -> float:
         """Paid over busy seconds when idle time is spread over tokens, else 1."""
@@ -190,6 +191,8 @@ class Cost:
         """Accelerator-seconds of a first cached token where the traffic has none [s]."""
         share = 0.01
         moments = self.workload.lengths.moments(share)
+        if moments.cached <= 0:  # prompts of one token have nothing to cache
+            return 0.0
         state = steady(self.deployment, moments, self.operating.state.finished)
         again = float(by_token(ledger(state, case))["cached"])
         return self.deployment.split.tp * self._spread(case) * again / float(state.finished * moments.cached)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Any
 
 from pertoken.catalog import machines, traces
 from pertoken.catalog.models import load_checkpoint
-from pertoken.catalog.rates import offers, parse_rate
+from pertoken.catalog.rates import median_rent, offers, parse_rate
 from pertoken.cost import Cost, price_deployment
 from pertoken.engine.deployment import DEFAULT_NETWORK, Deployment
 from pertoken.engine.parallel import default_split
@@ -169,11 +170,9 @@ class Resolver:
             if name not in self.knobs:
                 number = getattr(profile, name)
                 found.append(f"at most {number.value:,.0f} {number.unit}s a step, {profile.title}'s default here")
-        times = " and ".join(
-            f"{format_seconds(getattr(profile, name).value)} {what}"
-            for name, what in (("host_step", "a step"), ("host_sequence", "a sequence"), ("rank_skew", "a collective and rank"))
-        )
-        found.append(f"host time and waits of {times}, {profile.host_step.note}")
+        kinds = (("host_step", "step"), ("host_sequence", "sequence"), ("rank_skew", "collective and rank"))
+        times = [f"{format_seconds(t.value)} a {what}" for name, what in kinds if (t := getattr(profile, name)).value]
+        found.append(f"{profile.title} adds {' and '.join(times) or 'no time'} to its kernels, {profile.host_step.note}")
         return found
 
     def precision(self) -> Precision:
@@ -252,24 +251,24 @@ class Resolver:
     ) -> tuple[Deployment, Rate | None, str]:
         """The machine with the lowest hourly rate among those that fit and have one."""
         best: tuple[float, Deployment, Rate] | None = None
-        for name in dict.fromkeys(offer.accelerator for offer in offers()):
-            accelerator = machines.load_accelerator(name)
-            try:
-                rate = parse_rate(self.knobs.get("rate", "rent"), accelerator)
-                found = self._fewest(make, accelerator, longest)
-            except PertokenError:
-                continue
-            price = rate.usd_per_second * found.accelerators
-            if best is None or price < best[0]:
-                best = (price, found, rate)
+        names = {offer.accelerator for offer in offers()}
+        for name in sorted(names, key=lambda n: (median_rent(n).usd_per_second, n)):
+            given = self.knobs.get("rate", "rent")
+            if best is not None and given == "rent" and median_rent(name).usd_per_second >= best[0]:
+                break
+            with contextlib.suppress(PertokenError):  # it does not fit, or has no published power
+                machine = self._fewest(make, machines.load_accelerator(name), longest)
+                rate = parse_rate(given, machine.accelerator)
+                if best is None or rate.usd_per_second * machine.accelerators < best[0]:
+                    best = (rate.usd_per_second * machine.accelerators, machine, rate)
         if best is None:
             raise PertokenError("no accelerator of the rent table fits this model; name a machine with --on")
-        _, found, rate = best
+        _, machine, rate = best
         self.assumed += [
-            f"machine {found.accelerators}x{found.accelerator.name}: the lowest hourly rate of all that fit",
+            f"machine {machine.accelerators}x{machine.accelerator.name}: the lowest hourly rate of all that fit",
             *([] if "rate" in self.knobs else [rate.origin]),
         ]
-        return found, rate, ""
+        return machine, rate, ""
 
     def _check_fit(self, make: Callable[[Accelerator, int], Deployment], found: Deployment, longest: float) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from pertoken.catalog import files
@@ -37,9 +38,15 @@ def load_profile(text: str) -> Profile:
     name = files.find_name("engines", text)
     if name is None:
         raise files.unknown("engines", text)
+    return _profile(name)
+
+
+@cache
+def _profile(name: str) -> Profile:
     return profile_from_dict(files.entry("engines", name), name)
 
 
+@cache
 def load_efficiency(name: str) -> Efficiency:
     """The measured efficiency of one accelerator."""
     return efficiency_from_dict(files.entry("efficiency", name))

@@ -61,7 +61,7 @@ def offers_of(accelerator: str) -> list[Offer]:
     return [offer for offer in offers() if offer.accelerator == accelerator]
 
 
-def median_rent(accelerator: Accelerator) -> Rate:
+def median_rent(name: str) -> Rate:
     """The median over providers, with what it rests on.
 
     Raises
@@ -69,15 +69,15 @@ def median_rent(accelerator: Accelerator) -> Rate:
     PertokenError
         When the table has no rent for the accelerator.
     """
-    found = offers_of(accelerator.name)
+    found = offers_of(name)
     if not found:
         raise PertokenError(
-            f"no rent of {accelerator.name} is in the dated table, so there are no dollars; give --rate rent:PRICE"
+            f"no rent of {name} is in the dated table, so there are no dollars; give --rate rent:PRICE"
         )
     low, high = min(o.low for o in found), max(o.high for o in found)
     median = statistics.median(o.median for o in found)
     origin = (
-        f"rent of ${median:.2f} per {accelerator.name}-hour, median of {len(found)} listings (${low:.2f} to ${high:.2f},"
+        f"rent of ${median:.2f} per {name}-hour, median of {len(found)} listings (${low:.2f} to ${high:.2f},"
         f" as of {max(o.since for o in found)})"
     )
     return rent(median, origin)
@@ -93,7 +93,7 @@ def parse_rate(text: str, accelerator: Accelerator) -> Rate:
     """
     kind, _, amount = text.strip().lower().partition(":")
     if kind == "rent" and not amount:
-        return median_rent(accelerator)
+        return median_rent(accelerator.name)
     if kind not in ("rent", "power") or not amount:
         raise PertokenError(f"--rate is {text[:60]!r}; write {FORMS}")
     try:

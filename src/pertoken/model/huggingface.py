@@ -83,6 +83,8 @@ def _text_part(f: Fields) -> Fields:
         part = f.part(name)
         if part is not None:
             outer = {key: f.table[key] for key in SHARED if f.has(key) and not part.has(key)}
+            if f.text("model_type", "") == "kimi_k25":  # its text part goes by the name of either parent
+                outer["model_type"] = "kimi_k2"
             f.assume(f"only the text part of the model is counted ({name}); encoders of images or sound are left out")
             return Fields({**part.table, **outer}, f.owner, f.assumed)
     if f.has("vision_config"):
@@ -132,6 +134,20 @@ def _read_shapes(f: Fields) -> Shapes:
     return Shapes(**{**vars(shapes), "family": family})
 
 
+def _model(name: str, shapes: Shapes) -> Model:
+    return Model(
+        name=name,
+        hidden=shapes.hidden,
+        vocab=shapes.vocab,
+        blocks=grouped(shapes.layers),
+        context_limit=shapes.context_limit,
+        tied=shapes.tied,
+        mtp=grouped(shapes.mtp),
+        extra=shapes.extra,
+        family=shapes.family,
+    )
+
+
 def checkpoint_from_config(
     config: Mapping[str, object],
     *,
@@ -168,21 +184,7 @@ def checkpoint_from_config(
     label = str(name)[:100]
     if not isinstance(config, Mapping) or not config:
         raise PertokenError(f"{label}: a config must be a table with fields, not {shorten(config)}; give a config.json")
-    whole = Fields(config, label)
-    f = _text_part(whole)
-    if f is not whole and whole.text("model_type", "") == "kimi_k25":
-        f = Fields({**f.table, "model_type": "kimi_k2"}, label, f.assumed)
+    f = _text_part(Fields(config, label))
     shapes = _read_shapes(f)
-    model = Model(
-        name=label,
-        hidden=shapes.hidden,
-        vocab=shapes.vocab,
-        blocks=grouped(shapes.layers),
-        context_limit=shapes.context_limit,
-        tied=shapes.tied,
-        mtp=grouped(shapes.mtp),
-        extra=shapes.extra,
-        family=shapes.family,
-    )
     precision, unstated = read_precision(f, shapes, quant, label)
-    return Checkpoint(model, precision, str(origin), unstated, published, tuple(f.assumed))
+    return Checkpoint(_model(label, shapes), precision, str(origin), unstated, published, tuple(f.assumed))

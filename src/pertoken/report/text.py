@@ -124,9 +124,10 @@ def receipt(cost: Cost) -> list[str]:
         sums[key] = sums.get(key, 0.0) + leaf["seconds"]
     unit = cost.rate.usd_per_second if cost.rate else 1.0
     paid = cost.bill.accelerator_s
+    digits = 2 if paid * unit >= 10 else 4
 
     def money(seconds: float) -> str:
-        return f"${seconds * unit:,.2f}" if cost.rate else f"{seconds:,.0f} s"
+        return f"${seconds * unit:,.{digits}f}" if cost.rate else f"{seconds:,.0f} s"
 
     rows = [["", "input", "output", "both", "share"]]
     for part in PARTS:
