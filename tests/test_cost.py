@@ -102,7 +102,9 @@ def check_sane(cost: Cost) -> None:
     if cost.workload.mode == "load":
         assert cost.requests_per_s == pytest.approx(cost.workload.amount * cost.operating.most_rate, rel=1e-6)
     state = cost.operating.state
-    assert cost.operating.concurrency >= 1e-12
+    moments = cost.operating.moments
+    in_system = cost.requests_per_s / cost.paid_share * float(moments.decoded * state.tpot_s + state.ttft_s)
+    assert in_system == pytest.approx(cost.operating.concurrency, rel=1e-6), "Little's law"
     assert float(state.kv_occupancy) <= 1.001
     assert float(state.resident) <= cost.deployment.profile.max_sequences.value * 1.001
 

@@ -204,7 +204,8 @@ class Resolver:
             machine = parse_on(self.knobs["on"])
             if machine.count is None:
                 found = self._fewest(make, machine.accelerator, longest)
-                self.assumed.append(f"{found.accelerators} accelerators, the fewest that fit")
+                count = found.accelerators
+                self.assumed.append(f"{count} accelerator{'s' * (count > 1)}, the fewest that fit")
             else:
                 found = make(machine.accelerator, machine.count)
                 self._check_fit(make, found, longest)
@@ -212,7 +213,7 @@ class Resolver:
         return self._cheapest(make, longest)
 
     def _maker(self, precision: Precision) -> Callable[[Accelerator, int], Deployment]:
-        k, model = self.knobs, self.checkpoint.model
+        k, model, longest = self.knobs, self.checkpoint.model, self.workload.lengths.longest
 
         def make(accelerator: Accelerator, count: int) -> Deployment:
             domain = int(accelerator.link.domain.value) if accelerator.link else 1
@@ -220,7 +221,11 @@ class Resolver:
             network = k.get("network", DEFAULT_NETWORK)
             half = precision if precision.kv != "bf16" or accelerator.half == "bf16" else replace(precision, kv="fp16")
             profile = self.profile(accelerator)
-            return Deployment(model, half, accelerator, split, profile, machines.chooser(accelerator), network)
+            found = Deployment(model, half, accelerator, split, profile, machines.chooser(accelerator), network)
+            if split.dp == 1 or "dp" in k or "pp" in k or found.fits(longest):
+                return found
+            # one replica does not fit a link domain: the domains become pipeline stages
+            return replace(found, split=replace(split, pp=split.dp, dp=1))
 
         return make
 

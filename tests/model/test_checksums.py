@@ -16,7 +16,8 @@ HUB = "safetensors.total of the Hub's API, as copied in a public table of models
 TENSORS = "sum over the tensors of the published files, in a public audit of the checkpoint, read 2026-11-22"
 # name, parameters of the main layers (or of these and the multi-token-prediction layers), source
 EXACT: list[tuple[str, int, bool, str]] = [
-    ("llama-2-7b", 6_738_415_616, False, "model card, without the 2,048 rotary buffers"),
+    ("llama-2-7b", 6_738_417_664, False, f"{HUB} (2,048 of them rotary buffers)"),
+    ("llama-2-13b", 13_015_866_880, False, f"{HUB} (with rotary buffers)"),
     ("llama-3.1-8b", 8_030_261_248, False, HUB),
     ("llama-3.1-70b", 70_553_706_496, False, HUB),
     ("llama-3.2-1b", 1_235_814_400, False, HUB),
@@ -57,8 +58,8 @@ EXACT: list[tuple[str, int, bool, str]] = [
     ("nemotron-3-nano-30b-a3b", 31_577_937_344, False, HUB),
     ("nemotron-3-super-120b-a12b-fp8", 123_611_012_096, True, HUB),
 ]
-# published totals that count an encoder of images, which is left out here: parameters of the encoder
-VISION = {"llama-4-scout": 871_900_000, "llama-4-maverick": 871_900_000}
+# published totals that count an encoder of images, which is left out here: 108,641,793,536 in all [same source as HUB]
+VISION = {"llama-4-scout": 871_932_416}
 # names that are cut off rather than rounded: 49.87 billion are called 49
 CUT_OFF = {"llama-3.3-nemotron-super-49b"}
 

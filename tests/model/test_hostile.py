@@ -19,7 +19,8 @@ ODD: list[Any] = [
     "", "1", "bfloat16", "\x00", "x" * 5000, "layers.1", [], [0], [1, 2, 3], ["full_attention"], [[]], {}, {"a": None},
     {"num_bits": 4}, {1: 2}, (1, 2), b"x", DEEP,
 ]  # fmt: skip
-FIELDS = sorted({key for table in FAMILIES.values() for key in (*table, *table.get("text_config", {}))}) + [
+FIELDS = [
+    *sorted({key for table in FAMILIES.values() for key in (*table, *table.get("text_config", {}))}),
     "quantization_config", "quant_algo", "exclude_modules", "config_groups", "kv_cache_scheme", "no_rope_layers",
     "layers_block_type", "num_nextn_predict_layers", "llm_config", "dtype", "sliding_window_pattern",
 ]  # fmt: skip

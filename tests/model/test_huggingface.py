@@ -70,14 +70,14 @@ def test_windows() -> None:
 
 
 def test_per_layer_heads() -> None:
-    assert sorted((a.kv_heads for a in attentions(read("deci")))) == [1, 2, 4]
+    assert sorted(a.kv_heads for a in attentions(read("deci"))) == [1, 2, 4]
 
 
 def test_searched_layers() -> None:
     model = read("nemotron-nas")
     kinds = [type(b.attention) for b in model.blocks]
     assert kinds == [GroupedQuery, type(None), Replaced, GroupedQuery]
-    inner = [b.feedforward for b in model.blocks][0]
+    inner = model.blocks[0].feedforward
     assert isinstance(inner, Dense) and inner.inner == 512  # 2 x 2 x 256 / 3 = 341, up to the next 256
     assert model.blocks[2].attention.parameters == 256 * 256  # type: ignore[union-attr]
 

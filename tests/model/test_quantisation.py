@@ -163,3 +163,9 @@ def test_a_wrong_type_is_an_error() -> None:
         read("llama", quantization_config="fp8")
     with pytest.raises(PertokenError, match="hf_quant_config"):
         checkpoint_from_config(config("llama"), name="x", quant=[1])  # type: ignore[arg-type]
+
+
+def test_names_that_mean_nothing_are_said() -> None:
+    quant = {"quantization": {"quant_algo": "FP8", "exclude_modules": ["lm_head", "flux_capacitor", "model.norm"]}}
+    said = [s for s in read("llama", quant).assumed if "mean nothing" in s]
+    assert said == ["1 module names of the quantisation mean nothing here and were left aside: 'flux_capacitor'"]

@@ -152,6 +152,10 @@ class Deployment:
         per_token = self.sequence_bytes(float(self.model.context_limit)) / self.model.context_limit
         return max(0.0, self.cache_capacity) / per_token * self.split.dp
 
+    def fits(self, longest: float) -> bool:
+        """Whether the weights and one sequence of ``longest`` tokens fit."""
+        return float(self.sequence_bytes(longest)) <= self.cache_capacity
+
     def check_fit(self, longest: float) -> None:
         """Raise when the weights and one sequence of ``longest`` tokens do not fit.
 

@@ -141,6 +141,12 @@ def selector(name: str) -> tuple[str, bool, Test]:
     return digits, open_ended, test
 
 
+def understood(name: str) -> bool:
+    """Whether a name that selects no part is known to mean something else, such as a norm or another model's part."""
+    text = _clean(name)
+    return bool(_OUTSIDE.search(text) or _LAYER.search(text) or any(pattern.search(text) for pattern, _ in _RULES))
+
+
 def select(names: Iterable[str], parts: Sequence[Part]) -> list[tuple[str, list[Part]]]:
     """The parts that each name means."""
     by_layer: dict[int, list[Part]] = {}

@@ -74,7 +74,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     {
         "bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32", "float8": "fp8",
         "fp8_e4m3": "fp8", "e4m3": "fp8", "w8a8": "int8", "fp4": "nvfp4", "w4a16": "int4", "awq": "int4",
-        "gptq": "int4", "q4": "q4_k_m", "q8": "q8_0", "q4_k": "q4_k_m",
+        "gptq": "int4", "w4a16_nvfp4": "nvfp4_w4a16", "q4": "q4_k_m", "q8": "q8_0", "q4_k": "q4_k_m",
     }
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from pertoken.errors import PertokenError
 from pertoken.model.fields import Fields, shorten
-from pertoken.model.modules import Part, parts_of, select
+from pertoken.model.modules import Part, parts_of, select, understood
 from pertoken.model.precision import FORMATS, Precision, number_format
 from pertoken.model.shapes import Shapes
 
@@ -54,7 +54,7 @@ class Plan:
         """Give the parts that module names mean a format."""
         for name, found in select(names, self.parts):
             self.formats.update(dict.fromkeys(found, form))
-            if not found:
+            if not found and not understood(name):
                 self.unknown.append(name)
 
 
@@ -285,6 +285,9 @@ def read_precision(
         return None, _question(label, f"{error} has no format here")
     if plan.kv is None and beside is not None:
         plan.kv = _kv_format(beside)
+    if plan.unknown:
+        first = shorten(plan.unknown[0])
+        f.assume(f"{len(plan.unknown)} module names of the quantisation mean nothing here and were left aside: {first}")
     _special(f, plan)
     return _summary(f, plan), ""
 

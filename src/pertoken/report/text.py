@@ -190,9 +190,9 @@ def comparison(costs: Sequence[Cost]) -> str:
     shared = [s for s in costs[0].assumed if all(s in c.assumed for c in costs)]
     if shared:
         lines += ["", "assumed in all cases", *(line for sentence in shared for line in wrap(sentence))]
-    for cost in costs:
-        if cost.rate is None:
-            lines += ["", *wrap(cost.rate_missing, "", "  ")]
+    unpriced = dict.fromkeys(cost.deployment.accelerator.name for cost in costs if cost.rate is None)
+    if unpriced:
+        lines += ["", *wrap(f"no dollars for {', '.join(unpriced)}: no rent in the dated table; give --rate rent:PRICE", "", "  ")]
     return "\n".join(lines) + "\n"
 
 
@@ -205,11 +205,16 @@ def difference(first: Cost, second: Cost) -> str:
         before, after = sum(c.before for c in found), sum(c.after for c in found)
         if before <= 0:
             continue
-        unit = "$" if first.rate and second.rate else "accelerator-seconds "
+        dollars = first.rate is not None and second.rate is not None
         top = sorted(found, key=lambda c: -abs(c.after - c.before))[:2]
-        parts = ", ".join(f"{LABELS[c.part]} {'+' if c.after >= c.before else '-'}{unit}{abs(c.after - c.before):.3g}" for c in top)
+        parts = ", ".join(f"{LABELS[c.part]} {_signed(c.after - c.before, dollars)}" for c in top)
         clauses.append(f"an {token} token costs {after / before:.2f} times the first case's ({parts} per million)")
     return "; ".join(clauses)
+
+
+def _signed(change: float, dollars: bool) -> str:
+    sign = "+" if change >= 0 else "-"
+    return f"{sign}{format_money(abs(change))}" if dollars else f"{sign}{abs(change):.3g} accelerator-s"
 
 
 def listing(rows: Iterable[Sequence[str]], left: int = 2) -> str:

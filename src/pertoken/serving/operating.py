@@ -80,8 +80,8 @@ def _worst(limits: dict[str, Number]) -> Number:
 def _ends(deployment: Deployment, moments: Moments) -> tuple[Number, Number, Number]:
     """Least and most y to search, and the y at which the token budget is full."""
     low = least_finished(deployment, moments)
-    ceiling = np.maximum(most_finished(deployment, moments), low * (1.0 + 1e-6))
-    return low, np.maximum(ceiling * (1.0 - 1e-9), low), ceiling
+    most = most_finished(deployment, moments)  # a prompt longer than the budget and no answer: one request fills it
+    return low, np.maximum(most * (1.0 - 1e-9), low), np.maximum(most, low * (1.0 + 1e-6))
 
 
 def saturated(deployment: Deployment, moments: Moments, goals: Goals) -> Number:

@@ -229,8 +229,8 @@ def solve(
         moved = x - before
         slope = np.where(moved == 0, 1.0, (value - value_before) / np.where(moved == 0, 1.0, moved)) if turn else 1.0
         target = x - value / np.clip(slope, 0.2, 1e6)
-        # a step out of the bracket halves it instead, unless to an end that was never tried; so does every eighth one
-        inside = ((target > left) | (left == first)) & ((target < right) | (right == last)) & (turn % 8 != 7)
+        # a step out of the bracket halves it instead, unless to an end that was never tried; so does every other after nine
+        inside = ((target > left) | (left == first)) & ((target < right) | (right == last)) & (turn < 9 or turn % 2 == 1)
         target = np.clip(np.where(inside, target, (left + right) / 2.0), left, right)
         before, value_before, x = x, value, np.where(done, x, target)
     return ceiling / (1.0 + np.exp(-x))
@@ -249,5 +249,7 @@ def busy_share(crowd: Number) -> Number:
     for _ in range(60):  # Newton on a concave function from above its root or below: converges monotonically
         value = u + np.expm1(-u * crowd)
         slope = 1.0 - crowd * np.exp(-u * crowd)
-        u = np.clip(u - value / np.where(np.abs(slope) > TINY, slope, 1.0), 0.0, 1.0)
+        before, u = u, np.clip(u - value / np.where(np.abs(slope) > TINY, slope, 1.0), 0.0, 1.0)
+        if np.all(np.abs(u - before) <= 1e-15):
+            break
     return u
