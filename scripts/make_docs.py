@@ -6,6 +6,7 @@ Also writes docs/knobs.md from the table of knobs. ``tests/test_docs.py`` checks
 import contextlib
 import io
 import re
+import runpy
 import shlex
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from pertoken.knobs import KNOBS
 
 ROOT = Path(__file__).parent.parent
-BLOCK = re.compile(r"```console\n\$ (?P<command>pertoken [^\n]*)\n(?P<output>.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```console\n\$ (?P<command>(?:pertoken|python benchmarks/)[^\n]*)\n(?P<output>.*?)```", re.DOTALL)
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 
 
@@ -23,6 +24,9 @@ def run(command: str) -> str:
 
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
+        if command.startswith("python"):
+            runpy.run_path(str(ROOT / command.split()[1]), run_name="__main__")
+            return out.getvalue()
         cli.main(shlex.split(command)[1:], prog_name="pertoken", standalone_mode=False)
     return out.getvalue()
 
@@ -40,17 +44,27 @@ def knob_page() -> str:
         "One table feeds flags, scenario files (`--scenario FILE.toml`) and this page. Any of them given twice compares.",
     ]
     for group in ("model", "machine", "traffic", "money"):
-        lines += ["", f"## {group.capitalize()}", "", "| flag | in a scenario | kind | unit | range | |", "|---|---|---|---|---|---|"]
+        lines += [
+            "",
+            f"## {group.capitalize()}",
+            "",
+            "| flag | in a scenario | kind | unit | range | |",
+            "|---|---|---|---|---|---|",
+        ]
         for knob in KNOBS.values():
             if knob.group == group:
-                span = f"{knob.low:g} to {knob.high:g}" if knob.kind not in ("text", "choice") else ", ".join(knob.choices)
+                span = (
+                    f"{knob.low:g} to {knob.high:g}" if knob.kind not in ("text", "choice") else ", ".join(knob.choices)
+                )
                 lines.append(f"| `{knob.flag}` | `{knob.name}` | {knob.kind} | {knob.unit} | {span} | {knob.doc} |")
     return "\n".join(lines) + "\n"
 
 
 def pages() -> dict[Path, str]:
     """What every generated page should be."""
-    found = {ROOT / name: renewed((ROOT / name).read_text(encoding="utf-8")) for name in PAGES if name != "docs/knobs.md"}
+    found = {
+        ROOT / name: renewed((ROOT / name).read_text(encoding="utf-8")) for name in PAGES if name != "docs/knobs.md"
+    }
     return found | {ROOT / "docs" / "knobs.md": knob_page()}
 
 

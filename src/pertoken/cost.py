@@ -56,7 +56,9 @@ class PerToken:
 
     def scaled(self, factor: float) -> PerToken:
         """All figures times ``factor``."""
-        return PerToken(*(getattr(self, name).scaled(factor) for name in ("input", "cached", "output", "input_blended")))
+        return PerToken(
+            *(getattr(self, name).scaled(factor) for name in ("input", "cached", "output", "input_blended"))
+        )
 
     def as_dict(self) -> dict[str, dict[str, float]]:
         """Intervals by kind of token."""
@@ -85,6 +87,28 @@ class Bill:
     idle_usd: float
     tokens: Mapping[str, float]
     residual: float
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One line of a receipt.
+
+    Parameters
+    ----------
+    path : str
+        ``token/part/group/operation``, or ``idle``.
+    usd_share : float
+        Share of the bill.
+    seconds : float
+        Accelerator-seconds in the bill's period [s].
+    bound : str
+        ``memory``, ``compute``, ``link``, ``overhead`` or ``idle``.
+    """
+
+    path: str
+    usd_share: float
+    seconds: float
+    bound: str
 
 
 @dataclass(frozen=True)
@@ -204,7 +228,7 @@ class Cost:
         if cached <= 0 or self.rate is None:
             return None
         m = self.operating.moments
-        contexts = tuple(c - m.cached for c in m.contexts)
+        contexts = tuple(max(0.0, c - m.cached) for c in m.contexts)
         without = replace(m, input=m.fresh, prior=max(0.0, float(m.prior - m.cached)), contexts=contexts)
         bare = steady(self.deployment, without, self.operating.state.finished)
         state = self.operating.state
@@ -231,10 +255,7 @@ class Cost:
         """Accelerator-seconds charged to a mean request [s]."""
         t, s = self.tokens_per_request, self.accelerator_s
         return Interval(
-            *(
-                sum(t[name] * getattr(getattr(s, name), case) for name in TOKENS if t[name] > 0)
-                for case in CASES
-            )
+            *(sum(t[name] * getattr(getattr(s, name), case) for name in TOKENS if t[name] > 0) for case in CASES)
         )
 
     @property
@@ -264,8 +285,8 @@ class Cost:
         return self.accelerator_s.scaled(board.value) if board else None
 
     @cached_property
-    def receipt(self) -> list[dict[str, Any]]:
-        """Leaves of the bill: path, share of it, accelerator-seconds in its hour, and what bound them."""
+    def receipt(self) -> list[Leaf]:
+        """Leaves of the bill, largest first, idle time last; their shares sum to 1."""
         totals: dict[tuple[str, str, str, str], float] = {}
         for e in self.entries["value"]:
             key = (e.token, e.part, e.group, e.name)
@@ -273,18 +294,12 @@ class Cost:
         paid, step = self.bill.accelerator_s, float(self.operating.state.step_s)
         busy = paid if self.basis == "allocation" else paid * self.utilisation
         found = [
-            {
-                "path": "/".join(key),
-                "usd_share": seconds / step * busy / paid,
-                "seconds": seconds / step * busy,
-                "bound": _BOUND[key[1]],
-            }
+            Leaf("/".join(key), seconds / step * busy / paid, seconds / step * busy, _BOUND[key[1]])
             for key, seconds in totals.items()
             if seconds > 0
         ]
-        found.sort(key=lambda leaf: -leaf["seconds"])
-        idle = paid - busy
-        return [*found, {"path": "idle", "usd_share": idle / paid, "seconds": idle, "bound": "idle"}]
+        found.sort(key=lambda leaf: -leaf.seconds)
+        return [*found, Leaf("idle", 1.0 - busy / paid, paid - busy, "idle")]
 
     def parts(self, priced: bool = True) -> dict[tuple[str, str], float]:
         """Cost per million tokens by kind of token and part: dollars, or accelerator-seconds [$ or s]."""
@@ -319,7 +334,12 @@ _BOUND = {
 
 
 def price_deployment(
-    deployment: Deployment, workload: Workload, rate: Rate | None, paid_share: float = 1.0, basis: str = "usage", **notes: Any
+    deployment: Deployment,
+    workload: Workload,
+    rate: Rate | None,
+    paid_share: float = 1.0,
+    basis: str = "usage",
+    **notes: Any,
 ) -> Cost:
     """Price a workload on a deployment.
 

@@ -21,8 +21,8 @@ from pertoken.knobs import KNOBS, read_knobs
 from pertoken.model.model import Checkpoint
 from pertoken.model.precision import Precision, number_format
 from pertoken.money.rate import Rate
-from pertoken.serving.trace import lengths_from_text
 from pertoken.serving.lengths import Lengths
+from pertoken.serving.trace import lengths_from_text
 from pertoken.serving.workload import Goals, Workload
 from pertoken.sources import USER
 from pertoken.units import format_bytes, format_seconds
@@ -84,7 +84,9 @@ class Resolver:
         deployment, rate, missing = self.deployment(self.precision())
         utilisation = self.knobs.get("utilisation", 1.0)
         if workload.mode in ("saturated", "concurrency") and "utilisation" not in self.knobs:
-            self.assumed.append("utilisation 1: the machine is never idle; at 0.5 every idle hour costs as much as a busy one")
+            self.assumed.append(
+                "utilisation 1: the machine is never idle; at 0.5 every idle hour costs as much as a busy one"
+            )
         return price_deployment(
             deployment,
             workload,
@@ -92,7 +94,16 @@ class Resolver:
             utilisation,
             self.knobs.get("basis", "usage"),
             rate_missing=missing,
-            assumed=tuple(dict.fromkeys((*self.assumed, *self._engine_notes(deployment.profile), *self.checkpoint.assumed, *deployment.assumed))),
+            assumed=tuple(
+                dict.fromkeys(
+                    (
+                        *self.assumed,
+                        *self._engine_notes(deployment.profile),
+                        *self.checkpoint.assumed,
+                        *deployment.assumed,
+                    )
+                )
+            ),
             scenario=self.scenario(deployment),
         )
 
@@ -134,7 +145,9 @@ class Resolver:
             return lengths
         if not keep.any():
             raise PertokenError(f"no request of the default trace fits {limit:,} tokens; give --input and --output")
-        self.assumed.append(f"{(~keep).sum():,} requests of the trace left out, longer than the model's {limit:,} tokens")
+        self.assumed.append(
+            f"{(~keep).sum():,} requests of the trace left out, longer than the model's {limit:,} tokens"
+        )
         return Lengths(lengths.input[keep], lengths.output[keep], lengths.origin)
 
     def _workload(self) -> Workload:
@@ -143,7 +156,9 @@ class Resolver:
         modes = {name: self.knobs[name] for name in ("concurrency", "rps", "load") if name in self.knobs}
         goals = Goals(self.knobs.get("ttft", DEFAULT_TTFT), self.knobs.get("tpot", DEFAULT_TPOT))
         if not modes:
-            self.assumed.append("as many requests at once as the goals and memory allow (no --concurrency, --rps or --load)")
+            self.assumed.append(
+                "as many requests at once as the goals and memory allow (no --concurrency, --rps or --load)"
+            )
         if not modes or "load" in modes:
             for name, value in (("ttft", goals.ttft), ("tpot", goals.tpot)):
                 if name not in self.knobs:
@@ -152,7 +167,9 @@ class Resolver:
         if "cached" not in self.knobs:
             self.assumed.append("no input is found in a prefix cache")
         elif cached:
-            self.assumed.append("the cache of found prefixes is kept in accelerator memory, so loading it costs nothing")
+            self.assumed.append(
+                "the cache of found prefixes is kept in accelerator memory, so loading it costs nothing"
+            )
         return Workload(lengths=lengths, cached=cached, goals=goals, **modes)
 
     def profile(self, accelerator: Accelerator) -> Profile:
@@ -172,7 +189,9 @@ class Resolver:
                 found.append(f"at most {number.value:,.0f} {number.unit}s a step, {profile.title}'s default here")
         kinds = (("host_step", "step"), ("host_sequence", "sequence"), ("rank_skew", "collective and rank"))
         times = [f"{format_seconds(t.value)} a {what}" for name, what in kinds if (t := getattr(profile, name)).value]
-        found.append(f"{profile.title} adds {' and '.join(times) or 'no time'} to its kernels, {profile.host_step.note}")
+        found.append(
+            f"{profile.title} adds {' and '.join(times) or 'no time'} to its kernels, {profile.host_step.note}"
+        )
         return found
 
     def precision(self) -> Precision:
@@ -190,7 +209,7 @@ class Resolver:
             kept = {} if number_format(name).bits >= 16 else {"head": half, "embedding": half, "router": half}
             found = Precision(name, kept, stated.kv if stated else half)
         if "kv_dtype" in self.knobs:
-            return Precision(found.weights, found.roles, number_format(self.knobs["kv_dtype"]).name)
+            return replace(found, kv=number_format(self.knobs["kv_dtype"]).name)
         self.assumed.append(f"KV cache in {found.kv}")
         return found
 
@@ -239,7 +258,9 @@ class Resolver:
         self.assumed.append(rate.origin)
         return rate, ""
 
-    def _fewest(self, make: Callable[[Accelerator, int], Deployment], accelerator: Accelerator, longest: float) -> Deployment:
+    def _fewest(
+        self, make: Callable[[Accelerator, int], Deployment], accelerator: Accelerator, longest: float
+    ) -> Deployment:
         error: PertokenError | None = None
         for count in _COUNTS:
             try:

@@ -97,12 +97,20 @@ def read_number(
     """
     table = entry if isinstance(entry, Mapping) else {"value": entry}
     value = table.get("value")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (0.0 < value <= high or (zero and value == 0)):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not (0.0 < value <= high or (zero and value == 0))
+    ):
         shown = repr(value)[:60]
-        raise PertokenError(f"{where} is {shown}; it must be a number {'from' if zero else 'above'} 0 and up to {high:g} {unit}")
+        raise PertokenError(
+            f"{where} is {shown}; it must be a number {'from' if zero else 'above'} 0 and up to {high:g} {unit}"
+        )
     if table.get("unit", unit) != unit:
         raise PertokenError(f"{where} has unit {str(table['unit'])[:40]!r}; write it in {unit}")
     key = table.get("source")
-    if key is not None and key not in sources:
-        raise PertokenError(f"{where} names the source {str(key)[:40]!r}, which the file does not list; add [sources.{key}]")
+    if key is not None and (not isinstance(key, str) or key not in sources):
+        raise PertokenError(
+            f"{where} names the source {str(key)[:40]!r}, which the file does not list; add [sources.{key}]"
+        )
     return Sourced(float(value), unit, sources[key] if key is not None else USER, str(table.get("note", "")))

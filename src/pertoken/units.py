@@ -54,6 +54,8 @@ def parse(text: str, scales: dict[str, float], what: str, example: str) -> float
 
 def parse_bytes(text: str, what: str = "size") -> float:
     """Bytes, or bytes per second, from ``"50GB"``, ``"80 GiB"`` or a bare number [byte]."""
+    if re.search(r"[KMGT]i?b(/s)?\s*$", text):
+        raise PertokenError(f"{what} is {text[:60]!r}, which is in bits; write bytes (an eighth of it), such as 50GB")
     return parse(text, _BYTES, what, "50GB")
 
 

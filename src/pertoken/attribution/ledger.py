@@ -10,7 +10,7 @@ import numpy as np
 
 from pertoken.attribution.shares import phases
 from pertoken.engine.roofline import Timed, bounds
-from pertoken.serving.steady import StepKind, Steady
+from pertoken.serving.steady import Steady, StepKind
 
 Number = Any
 TOKENS = ("input", "cached", "output")

@@ -49,7 +49,9 @@ def unknown(kind: str, text: str, hint: str = "") -> PertokenError:
     near = difflib.get_close_matches(text.strip().lower(), known, n=6, cutoff=0.5)
     entries = list(dict.fromkeys(aliases(kind).get(name, name) for name in near))[:3]
     guess = f"did you mean {' or '.join(entries)}? " if entries else ""
-    return PertokenError(f"{kind.rstrip('s')} {text[:60]!r} is not in the catalog; {guess}see: pertoken list {kind}{hint}")
+    return PertokenError(
+        f"{kind.rstrip('s')} {text[:60]!r} is not in the catalog; {guess}see: pertoken list {kind}{hint}"
+    )
 
 
 def read_text(path: Path) -> str:

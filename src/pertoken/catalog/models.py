@@ -18,9 +18,16 @@ _CLOSED = re.compile(r"^(?:[a-z]+/)?(gpt-(?!oss|j|neo|2)|chatgpt|o[134](-|$)|cla
 
 def from_entry(table: Mapping[str, Any]) -> Checkpoint:
     """A checkpoint from the content of a catalog file."""
-    source = table["source"]
+    source, stated = table["source"], table.get("published", {})
     origin = f"{source['title']} (read {source.get('read', 'on an unknown day')}), {source.get('url', '')}".rstrip(", ")
-    return checkpoint_from_config(table["config"], name=table["name"], quant=table.get("quant"), origin=origin)
+    known = (stated.get("parameters"), stated.get("active_parameters"), bool(stated.get("exact")))
+    return checkpoint_from_config(
+        table["config"],
+        name=table["name"],
+        quant=table.get("quant"),
+        origin=origin,
+        published=known if stated else None,
+    )
 
 
 def _from_files(config: Path) -> Checkpoint:

@@ -71,9 +71,7 @@ def median_rent(name: str) -> Rate:
     """
     found = offers_of(name)
     if not found:
-        raise PertokenError(
-            f"no rent of {name} is in the dated table, so there are no dollars; give --rate rent:PRICE"
-        )
+        raise PertokenError(f"no rent of {name} is in the dated table, so there are no dollars; give --rate rent:PRICE")
     low, high = min(o.low for o in found), max(o.high for o in found)
     median = statistics.median(o.median for o in found)
     origin = (

@@ -12,8 +12,8 @@ import numpy as np
 
 from pertoken.catalog.files import ROOT
 from pertoken.errors import PertokenError
-from pertoken.serving.trace import lengths_from_rows, pick_columns
 from pertoken.serving.lengths import Lengths
+from pertoken.serving.trace import lengths_from_rows, pick_columns
 
 MOST_REQUESTS = 5_000_000
 MOST_LINE = 100_000  # characters; a longer line is no trace
@@ -37,7 +37,9 @@ def _lines(path: Path) -> Iterator[str]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         while line := file.readline(MOST_LINE + 1):
             if len(line) > MOST_LINE:
-                raise PertokenError(f"{path.name} has a line of over {MOST_LINE:,} characters; a trace is a CSV of requests")
+                raise PertokenError(
+                    f"{path.name} has a line of over {MOST_LINE:,} characters; a trace is a CSV of requests"
+                )
             yield line.replace("\0", "")
 
 
@@ -76,4 +78,6 @@ def load_lengths(text: str) -> Lengths:
             return lengths_from_rows(_rows(path), path.name)
     except OSError as error:
         raise PertokenError(f"trace {text[:60]!r} cannot be read: {error.strerror}; give another") from error
-    raise PertokenError(f"trace {text[:60]!r} is no file; give a CSV with input and output columns, or {', '.join(names())}")
+    raise PertokenError(
+        f"trace {text[:60]!r} is no file; give a CSV with input and output columns, or {', '.join(names())}"
+    )

@@ -18,7 +18,13 @@ def _model_row(table: Mapping[str, Any]) -> dict[str, Any]:
     try:
         checkpoint = from_entry(table)
     except PertokenError as error:
-        return {"name": table["name"], "title": table["title"], "parameters": "", "active": "", "weights": str(error)[:40]}
+        return {
+            "name": table["name"],
+            "title": table["title"],
+            "parameters": "",
+            "active": "",
+            "weights": str(error)[:40],
+        }
     model, precision = checkpoint.model, checkpoint.precision
     return {
         "name": table["name"],
@@ -85,7 +91,9 @@ def _block(block: Block) -> dict[str, Any]:
     for name in ("attention", "feedforward"):
         part = getattr(block, name)
         if part is not None:
-            found[name] = {"kind": type(part).__name__} | {k: v for k, v in asdict(part).items() if v not in (None, False)}
+            found[name] = {"kind": type(part).__name__} | {
+                k: v for k, v in asdict(part).items() if v not in (None, False)
+            }
     return found
 
 
@@ -105,7 +113,9 @@ def model_entry(checkpoint: Checkpoint) -> dict[str, Any]:
         "context_limit": model.context_limit,
         "tied": model.tied,
         "kv_bytes_per_token_half_precision": float(model.cache_bytes(4096.0, kv)) / 4096.0,
-        "weights": {"default": precision.weights, **precision.roles, "kv": precision.kv} if precision else checkpoint.unstated,
+        "weights": {"default": precision.weights, **precision.roles, "kv": precision.kv}
+        if precision
+        else checkpoint.unstated,
         "blocks": [_block(block) for block in model.blocks],
         "source": checkpoint.origin,
         "assumed": list(checkpoint.assumed),

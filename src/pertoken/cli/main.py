@@ -20,11 +20,15 @@ KINDS = ("models", "accelerators", "engines", "rates", "traces")
 class Commands(click.Group):
     """A group that suggests the command that was meant."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1, cutoff=0.5)
             guess = f"did you mean {near[0]}? " if near else ""
-            raise PertokenError(f"{args[0][:60]!r} is no command; {guess}commands: {', '.join(self.list_commands(ctx))}")
+            raise PertokenError(
+                f"{args[0][:60]!r} is no command; {guess}commands: {', '.join(self.list_commands(ctx))}"
+            )
         return super().resolve_command(ctx, args)
 
 
@@ -71,9 +75,20 @@ def cli() -> None:
 @click.option("--scenario", metavar="FILE.toml", help="Read knobs from a file; options given here come first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-@click.option("-o", "--output-file", "target", metavar="FILE", help="Also write .json .csv .md .html .txt, or .toml (the scenario).")
+@click.option(
+    "-o",
+    "--output-file",
+    "target",
+    metavar="FILE",
+    help="Also write .json .csv .md .html .txt, or .toml (the scenario).",
+)
 def price(
-    model: tuple[str, ...], scenario: str | None, as_json: bool, as_csv: bool, target: str | None, **given: tuple[str, ...]
+    model: tuple[str, ...],
+    scenario: str | None,
+    as_json: bool,
+    as_csv: bool,
+    target: str | None,
+    **given: tuple[str, ...],
 ) -> None:
     """Dollars per million input, cached and output tokens, with the reason and the receipt.
 

@@ -149,7 +149,7 @@ class Deployment:
     @property
     def kv_tokens(self) -> float:
         """Tokens that the caches of all lanes hold together, at the model's context limit's shape [token]."""
-        per_token = self.sequence_bytes(float(self.model.context_limit)) / self.model.context_limit
+        per_token = float(self.sequence_bytes(float(self.model.context_limit))) / self.model.context_limit
         return max(0.0, self.cache_capacity) / per_token * self.split.dp
 
     def fits(self, longest: float) -> bool:

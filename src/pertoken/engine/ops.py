@@ -299,7 +299,5 @@ class HostOp(Operation):
         if step.prefill:
             seconds = self.sequence_s * prompts
             tokens = step.input_tokens
-            found.append(
-                Timed("host_prompt", self.group, self.count, Work(), overhead_s=seconds, input_tokens=tokens)
-            )
+            found.append(Timed("host_prompt", self.group, self.count, Work(), overhead_s=seconds, input_tokens=tokens))
         return found

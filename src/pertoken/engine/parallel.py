@@ -100,7 +100,9 @@ def check_split(model: Model, split: Split) -> None:
     if split.ep > 1 and not experts:
         raise PertokenError(f"--ep {split.ep} needs experts, and {model.name} is dense; leave --ep out")
     if experts and split.ep > min(experts):
-        raise PertokenError(f"--ep {split.ep} is more than the {min(experts)} experts of {model.name}; use at most that")
+        raise PertokenError(
+            f"--ep {split.ep} is more than the {min(experts)} experts of {model.name}; use at most that"
+        )
 
 
 def default_split(

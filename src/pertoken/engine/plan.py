@@ -44,20 +44,25 @@ class _Planner:
         compute = self.d.accelerator.compute_for(form)
         return compute, self.d.accelerator.peak(compute)
 
+    def kernel_name(self, form: Format) -> str:
+        return "fp8_block" if form.name == "fp8" and self.d.precision.blocks else form.name
+
     def matmul(self, m: Matmul, group: str, count: float, last_only: bool = False) -> MatmulOp:
         form = self.d.precision.of(m.role)
         compute, flops = self.arithmetic(form)
-        efficiency = self.d.chooser.kernel("matmul", form.name, compute)
+        efficiency = self.d.chooser.kernel("matmul", self.kernel_name(form), compute)
         bytes_ = m.parameters * form.bytes
-        return MatmulOp(
-            m.name, group, count, m, bytes_, _input_bytes(compute), flops, self.rate, efficiency, last_only
-        )
+        return MatmulOp(m.name, group, count, m, bytes_, _input_bytes(compute), flops, self.rate, efficiency, last_only)
 
-    def elementwise(self, name: str, count: float, token_bytes: float, launches: int, last: bool = False) -> ElementwiseOp:
+    def elementwise(
+        self, name: str, count: float, token_bytes: float, launches: int, last: bool = False
+    ) -> ElementwiseOp:
         rate = self.rate * self.d.chooser.elementwise
         return ElementwiseOp(name, "elementwise", count, token_bytes, rate, launches * LAUNCH_S, last)
 
-    def collective(self, kind: str, name: str, count: float, ranks: int, size: float, last: bool = False) -> CollectiveOp:
+    def collective(
+        self, kind: str, name: str, count: float, ranks: int, size: float, last: bool = False
+    ) -> CollectiveOp:
         efficiency = self.d.chooser.collective(kind)
         skew = self.d.profile.rank_skew.value * (ranks - 1)
         return CollectiveOp(name, "links", count, kind, ranks, size, self.d.fabric, efficiency, skew, last)
@@ -83,7 +88,9 @@ class _Planner:
             )
         )
         width = a.projections(self.tp)[0].n
-        found.append(self.elementwise("attention_norms", count, 4 * self.hidden * HALF_BYTES + 2 * width * HALF_BYTES, 2))
+        found.append(
+            self.elementwise("attention_norms", count, 4 * self.hidden * HALF_BYTES + 2 * width * HALF_BYTES, 2)
+        )
         if self.tp > 1:
             found.append(self.collective("all_reduce", "attention_reduce", count, self.tp, self.hidden * HALF_BYTES))
         return found
@@ -91,9 +98,7 @@ class _Planner:
     def feedforward(self, f: FeedForward, count: float) -> list[Operation]:
         found: list[Operation] = [self.matmul(m, "feedforward", count) for m in f.projections(self.tp)]
         inner = sum(m.k for m in f.projections(self.tp) if m.name.endswith("down")) if isinstance(f, Dense) else 0
-        found.append(
-            self.elementwise("feedforward_norms", count, (4 * self.hidden + 3 * inner) * HALF_BYTES, 2)
-        )
+        found.append(self.elementwise("feedforward_norms", count, (4 * self.hidden + 3 * inner) * HALF_BYTES, 2))
         if isinstance(f, Experts):
             found += self.experts(f, count)
         elif self.tp > 1:
@@ -107,14 +112,16 @@ class _Planner:
             ExpertsOp(
                 "experts", "experts", count, e, split.expert_ranks, split.expert_split, split.pool,
                 e.expert_parameters * form.bytes, _input_bytes(compute), flops, self.rate,
-                self.d.chooser.kernel("experts", form.name, compute),
+                self.d.chooser.kernel("experts", self.kernel_name(form), compute),
             )
         ]  # fmt: skip
         if split.pool > 1:
             # a token goes once to each rank that holds one of its experts, and comes back in half precision
             reached = split.ep * (1.0 - (1.0 - 1.0 / split.ep) ** e.active)
             copies = reached / split.tp
-            found.append(self.collective("all_to_all", "dispatch", count, split.ep, copies * e.width * _input_bytes(compute)))
+            found.append(
+                self.collective("all_to_all", "dispatch", count, split.ep, copies * e.width * _input_bytes(compute))
+            )
             found.append(self.collective("all_to_all", "combine", count, split.ep, copies * e.width * HALF_BYTES))
         elif self.tp > 1:
             found.append(self.collective("all_reduce", "experts_reduce", count, self.tp, self.hidden * HALF_BYTES))

@@ -103,7 +103,7 @@ def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:
         if not isinstance(table.get(key), str):
             raise PertokenError(f"{where}: {key} is {str(table.get(key))[:60]!r}; it must be a text")
     sources = read_sources(table.get("sources", {}))
-    numbers = {
+    numbers: dict[str, Any] = {
         key: read_number(table.get(key), unit, sources, f"{where}: {key}", high, zero=key in MAY_BE_ZERO)
         for key, (unit, high) in _UNITS.items()
     }
@@ -114,9 +114,15 @@ def _small(table: object, where: str) -> Small | None:
     if table is None:
         return None
     if not isinstance(table, Mapping) or not isinstance(table.get("families", []), list):
-        raise PertokenError(f"{where}: [small] must be a table with memory_below, families, token_budget and max_sequences")
+        raise PertokenError(
+            f"{where}: [small] must be a table with memory_below, families, token_budget and max_sequences"
+        )
     values = [
         read_number(table.get(key), unit, {}, f"{where}: small.{key}", high).value
-        for key, unit, high in (("memory_below", "byte", 1e15), ("token_budget", "token", 1e7), ("max_sequences", "sequence", 1e6))
+        for key, unit, high in (
+            ("memory_below", "byte", 1e15),
+            ("token_budget", "token", 1e7),
+            ("max_sequences", "sequence", 1e6),
+        )
     ]
     return Small(values[0], tuple(str(name) for name in table.get("families", [])), *values[1:])

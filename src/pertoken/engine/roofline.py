@@ -79,5 +79,7 @@ def total_seconds(ops: Sequence[Timed]) -> Number:
 
 def bounds(ops: Sequence[Timed]) -> tuple[Number, Number]:
     """Least and most seconds of a step: all of compute, memory, link and overhead overlap, or nothing does [s]."""
-    terms = [sum(op.count * getattr(op, name) for op in ops) for name in ("compute_s", "memory_s", "link_s", "overhead_s")]
+    terms = [
+        sum(op.count * getattr(op, name) for op in ops) for name in ("compute_s", "memory_s", "link_s", "overhead_s")
+    ]
     return np.maximum.reduce(np.broadcast_arrays(*terms)), sum(terms)

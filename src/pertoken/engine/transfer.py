@@ -69,7 +69,9 @@ class Chooser:
                     if name != key or known is not self.efficiency:
                         self._note(f"{group} efficiency in {key}: that of {name} on {known.accelerator}")
                     return found
-        raise PertokenError(f"no {group} efficiency is known for {self.efficiency.accelerator}; use another accelerator")
+        raise PertokenError(
+            f"no {group} efficiency is known for {self.efficiency.accelerator}; use another accelerator"
+        )
 
     def kernel(self, group: str, form: str, compute: str) -> Any:
         """Efficiency of ``matmul`` or ``experts`` with weights of one format, multiplied in one arithmetic."""
@@ -84,9 +86,8 @@ class Chooser:
 
     def collective(self, kind: str) -> Any:
         """Efficiency of one collective."""
-        if kind == "send":
-            return self._pick("collective", *(_COLLECTIVES[kind][:1]), _COLLECTIVES[kind][1:])
-        return self._pick("collective", kind, _COLLECTIVES[kind])
+        wanted = _COLLECTIVES[kind] if kind == "send" else (kind, *_COLLECTIVES[kind])
+        return self._pick("collective", wanted[0], wanted[1:])
 
     @property
     def elementwise(self) -> float:

@@ -56,7 +56,9 @@ class Accelerator:
                 return name
         has = ", ".join(self.flops)
         hint = "--dtype int4 or w8a16 (weights unpacked to half precision)" if form.bits <= 8.25 else f"one of {has}"
-        raise PertokenError(f"{self.name} has no {form.name} arithmetic (it has {has}); use {hint}, or another accelerator")
+        raise PertokenError(
+            f"{self.name} has no {form.name} arithmetic (it has {has}); use {hint}, or another accelerator"
+        )
 
     def peak(self, compute: str) -> float:
         """Dense peak of one arithmetic [FLOP/s]."""
@@ -114,7 +116,11 @@ def accelerator_from_dict(table: Mapping[str, Any], where: str) -> Accelerator:
         flops=flops,
         memory=number(memory, "capacity", "byte"),
         bandwidth=number(memory, "bandwidth", "byte/s"),
-        link=Link(_text(link, "name", where, "link"), number(link, "bandwidth", "byte/s"), number(link, "domain", "accelerator"))
+        link=Link(
+            _text(link, "name", where, "link"),
+            number(link, "bandwidth", "byte/s"),
+            number(link, "domain", "accelerator"),
+        )
         if link
         else None,
         board_power=number(power, "board", "W") if "board" in power else None,

@@ -99,11 +99,14 @@ class Precision:
         Formats of single roles, such as ``{"head": "bf16"}``.
     kv : str
         Format of the KV cache.
+    blocks : bool
+        fp8 weights carry a scale for each block of 128 x 128 (DeepSeek's way), which has kernels of its own.
     """
 
     weights: str
     roles: Mapping[str, str] = field(default_factory=dict)
     kv: str = "bf16"
+    blocks: bool = False
 
     def __post_init__(self) -> None:
         number_format(self.weights)

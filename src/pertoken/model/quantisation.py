@@ -37,12 +37,13 @@ class UnknownSchemeError(Exception):
 
 @dataclass
 class Plan:
-    """Formats to be: ``kept`` where nothing else is said, ``formats`` part by part, ``kv`` if stated."""
+    """Formats to be: ``kept`` where nothing else is said, ``formats`` part by part, ``kv`` if stated; scales by block or not."""
 
     parts: list[Part]
     kept: str
     formats: dict[Part, str] = field(default_factory=dict)
     kv: str | None = None
+    blocks: bool = False
     unknown: list[str] = field(default_factory=list)
 
     def put(self, form: str, roles: Iterable[str]) -> None:
@@ -179,6 +180,7 @@ def _compressed_tensors(f: Fields, plan: Plan) -> None:
 def _fp8(f: Fields, plan: Plan) -> None:
     """Block-scaled fp8: all linear layers of the body; heads and routers stay."""
     plan.put("fp8", LINEAR)
+    plan.blocks = f.has("weight_block_size")
     plan.name(plan.kept, _names(f, "modules_to_not_convert", "ignored_layers") or [])
     _per_layer(f, plan)
 
@@ -236,7 +238,7 @@ def _summary(f: Fields, plan: Plan) -> Precision:
     chosen.setdefault("head", chosen["embedding"])
     roles = {role: form for role, form in sorted(chosen.items()) if form != weights}
     kv = plan.kv or (plan.kept if FORMATS[plan.kept].cache else "bf16")
-    return Precision(weights, roles, kv)
+    return Precision(weights, roles, kv, plan.blocks)
 
 
 def _special(f: Fields, plan: Plan) -> None:

@@ -6,18 +6,21 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pertoken.cost import Cost, Interval
 from pertoken.units import HOUR, MILLION
 
-INTERVAL_MEANING = "low and high are the roofline's bounds: all of compute, memory, links and overhead overlap, or none do"
+INTERVAL_MEANING = (
+    "low and high are the roofline's bounds: all of compute, memory, links and overhead overlap, or none do"
+)
 
 
 def clean(value: Any) -> Any:
     """Plain JSON data: numpy numbers as Python's, NaN and infinity as None."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [clean(item) for item in value]
@@ -50,6 +53,47 @@ def serving(cost: Cost) -> dict[str, Any]:
     }
 
 
+def _money(cost: Cost) -> dict[str, Any]:
+    """Dollars; null with the reason where there is no rate."""
+    if cost.rate is None:
+        missing = dict.fromkeys(("per_million", "cached_increment", "per_request", "per_month", "rate"))
+        return missing | {"usd_missing": cost.rate_missing}
+    idle = cost.bill.idle_usd / (cost.requests_per_s * cost.bill.period_s)
+    increment = cost.cached_increment
+    return {
+        "per_million": cost.per_million.as_dict(),
+        "cached_increment": None if increment is None else increment * MILLION,
+        "per_request": cost.per_request.as_dict() | {"idle": idle},
+        "per_month": cost.per_month,
+        "rate": {"usd_per_accelerator_hour": cost.rate.usd_per_second * HOUR, "origin": cost.rate.origin},
+        "usd_missing": None,
+    }
+
+
+def _model(cost: Cost) -> dict[str, Any]:
+    model, precision = cost.deployment.model, cost.deployment.precision
+    return {
+        "name": model.name,
+        "parameters": model.parameters,
+        "active_parameters": model.active_parameters,
+        "weights": precision.weights,
+        "weights_by_role": dict(precision.roles),
+        "kv": precision.kv,
+    }
+
+
+def _machine(cost: Cost) -> dict[str, Any]:
+    d = cost.deployment
+    return {
+        "accelerator": d.accelerator.name,
+        "accelerators": d.accelerators,
+        **asdict(d.split),
+        "engine": d.profile.name,
+        "weight_bytes": d.weight_bytes,
+        "kv_tokens": d.kv_tokens,
+    }
+
+
 def document(cost: Cost) -> dict[str, Any]:
     """Everything about one answer.
 
@@ -63,65 +107,29 @@ def document(cost: Cost) -> dict[str, Any]:
     dict
         Keys as in the README; plain JSON data.
     """
-    d, known = cost.deployment, cost.rate is not None
-    bill = cost.bill
-    per_request: dict[str, Any] | None = None
-    if known:
-        rate_of = bill.idle_usd / (cost.requests_per_s * bill.period_s)
-        per_request = cost.per_request.as_dict() | {"idle": rate_of}
-    per_token = cost.accelerator_s.scaled(MILLION).as_dict()
     joules = cost.joules
-    return clean(
+    found: dict[str, Any] = clean(
         {
-            "per_million": cost.per_million.as_dict() if known else None,
-            "cached_increment": cost.cached_increment and cost.cached_increment * MILLION,
-            "per_request": per_request,
-            "per_month": cost.per_month if known else None,
-            "accelerator_s_per_million": per_token,
+            **_money(cost),
+            "accelerator_s_per_million": cost.accelerator_s.scaled(MILLION).as_dict(),
             "ratio": cost.ratio,
             "interval": INTERVAL_MEANING,
-            "usd_missing": cost.rate_missing or None,
             "serving": serving(cost),
-            "receipt": cost.receipt,
-            "bill": {
-                "period_s": bill.period_s,
-                "accelerator_s": bill.accelerator_s,
-                "usd": bill.usd,
-                "idle_usd": bill.idle_usd,
-                "tokens": dict(bill.tokens),
-                "residual": bill.residual,
-            },
+            "receipt": [asdict(leaf) for leaf in cost.receipt],
+            "bill": asdict(cost.bill),
             "energy": {
                 "joules_per_token": joules.as_dict() if joules else None,
                 "basis": "board power for every busy second" if joules else "no board power is published",
             },
-            "model": {
-                "name": d.model.name,
-                "parameters": d.model.parameters,
-                "active_parameters": d.model.active_parameters,
-                "weights": d.precision.weights,
-                "kv": d.precision.kv,
-            },
-            "machine": {
-                "accelerator": d.accelerator.name,
-                "accelerators": d.accelerators,
-                "tp": d.split.tp,
-                "pp": d.split.pp,
-                "ep": d.split.ep,
-                "dp": d.split.dp,
-                "engine": d.profile.name,
-                "weight_bytes": d.weight_bytes,
-                "kv_tokens": d.kv_tokens,
-            },
-            "rate": {"usd_per_accelerator_hour": cost.rate.usd_per_second * HOUR, "origin": cost.rate.origin}
-            if cost.rate
-            else None,
+            "model": _model(cost),
+            "machine": _machine(cost),
             "lengths": cost.workload.lengths.origin,
             "basis": cost.basis,
-            "assumed": list(cost.assumed),
-            "scenario": dict(cost.scenario),
+            "assumed": cost.assumed,
+            "scenario": cost.scenario,
         }
     )
+    return found
 
 
 def to_json(costs: Sequence[Cost]) -> str:

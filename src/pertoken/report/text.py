@@ -69,7 +69,9 @@ def _money(cost: Cost) -> list[str]:
     lines[1] += f"   {cost.ratio:.1f} x input"
     if cost.cached_increment is not None:
         extra = format_money(cost.cached_increment * 1e6)
-        lines.append(f"          reading it again costs the other tokens {extra} per million cached (in their price, not added)")
+        lines.append(
+            f"          reading it again costs the other tokens {extra} per million cached (in their price, not added)"
+        )
     per_hour = cost.requests_per_s * cost.bill.period_s
     idle = f" + {format_money(cost.bill.idle_usd / per_hour)} idle" if cost.bill.idle_usd > 0 else ""
     lines.append(
@@ -119,9 +121,9 @@ def receipt(cost: Cost) -> list[str]:
     """What an hour pays for, by part and kind of token, in dollars (or accelerator-seconds) and per cent."""
     sums: dict[tuple[str, str], float] = {}
     for leaf in cost.receipt:
-        token, _, rest = leaf["path"].partition("/")
+        token, _, rest = leaf.path.partition("/")
         key = (rest.split("/")[0], token)
-        sums[key] = sums.get(key, 0.0) + leaf["seconds"]
+        sums[key] = sums.get(key, 0.0) + leaf.seconds
     unit = cost.rate.usd_per_second if cost.rate else 1.0
     paid = cost.bill.accelerator_s
     digits = 2 if paid * unit >= 10 else 4
@@ -133,7 +135,9 @@ def receipt(cost: Cost) -> list[str]:
     for part in PARTS:
         first = sums.get((part, "input"), 0.0) + sums.get((part, "cached"), 0.0)
         second = sums.get((part, "output"), 0.0)
-        rows.append([LABELS[part], money(first), money(second), money(first + second), f"{(first + second) / paid:.1%}"])
+        rows.append(
+            [LABELS[part], money(first), money(second), money(first + second), f"{(first + second) / paid:.1%}"]
+        )
     idle = sums.get(("", "idle"), 0.0)
     rows.append(["idle", "", "", money(idle), f"{idle / paid:.1%}"])
     rows.append(["paid", "", "", money(paid), "100.0%"])
@@ -142,7 +146,7 @@ def receipt(cost: Cost) -> list[str]:
 
 def assumptions(cost: Cost) -> list[str]:
     """What was not given."""
-    return [line for sentence in cost.assumed for line in wrap(sentence)]
+    return wrap("; ".join(cost.assumed), "  ", "  ")
 
 
 def answer(cost: Cost) -> str:
@@ -189,10 +193,15 @@ def comparison(costs: Sequence[Cost]) -> str:
         lines += ["", *wrap(f"{name}: {difference(costs[0], cost)}", "", "  ")]
     shared = [s for s in costs[0].assumed if all(s in c.assumed for c in costs)]
     if shared:
-        lines += ["", "assumed in all cases", *(line for sentence in shared for line in wrap(sentence))]
+        lines += ["", "assumed in all cases", *wrap("; ".join(shared), "  ", "  ")]
     unpriced = dict.fromkeys(cost.deployment.accelerator.name for cost in costs if cost.rate is None)
     if unpriced:
-        lines += ["", *wrap(f"no dollars for {', '.join(unpriced)}: no rent in the dated table; give --rate rent:PRICE", "", "  ")]
+        lines += [
+            "",
+            *wrap(
+                f"no dollars for {', '.join(unpriced)}: no rent in the dated table; give --rate rent:PRICE", "", "  "
+            ),
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -46,7 +46,9 @@ class Lengths:
             wrong = ~(np.isfinite(values) & (values >= 1) & (values <= 1e9))
             if wrong.any():
                 first = values[wrong][0]
-                raise PertokenError(f"{name} length {first:g} is out of range; it must be from 1 to 1,000,000,000 tokens")
+                raise PertokenError(
+                    f"{name} length {first:g} is out of range; it must be from 1 to 1,000,000,000 tokens"
+                )
 
     @classmethod
     def fixed(cls, input_tokens: float, output_tokens: float) -> Lengths:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
+from pertoken.serving.lengths import Moments
 from pertoken.serving.steady import (
     Steady,
     busy_share,
@@ -20,7 +21,6 @@ from pertoken.serving.steady import (
     steady,
     strain,
 )
-from pertoken.serving.lengths import Moments
 from pertoken.serving.workload import Goals, Workload
 from pertoken.units import format_seconds
 
@@ -161,16 +161,16 @@ def operate(deployment: Deployment, workload: Workload) -> Operating:
     lanes = deployment.split.lanes
     best = steady(deployment, moments, saturated(deployment, moments, workload.goals))
     limits = strain(deployment, workload.goals, best)
-    reachable = float(_worst(limits)) <= 1.001
+    reachable = float(_worst(limits)) <= 1.0015  # a lone prompt that fills the token budget is at 1 / 0.999
     most = lanes * float(best.rate) if reachable else float("nan")
     if workload.mode == "saturated":
         if not reachable:
-            _refuse_goals(deployment, workload, best)
+            _refuse_goals(workload, best)
         return Operating(best, moments, 1.0, lanes * float(in_system(best, moments)), _binding(limits, "batch"), most)
     if workload.mode == "concurrency":
         return _closed(deployment, workload, moments, most)
     if workload.mode == "load" and not reachable:
-        _refuse_goals(deployment, workload, best)
+        _refuse_goals(workload, best)
     rate = workload.amount if workload.mode == "rps" else workload.amount * most
     return _open(deployment, moments, rate, most)
 
@@ -183,7 +183,9 @@ def _closed(deployment: Deployment, workload: Workload, moments: Moments, most: 
     wait = max(0.0, outside) * float(state.step_s / state.finished)
     state = replace(state, ttft_s=state.ttft_s + wait, wait_s=state.wait_s + wait)
     limits = strain(deployment, Goals(), state)
-    bound = _binding({key: limits[key] for key in ("KV memory", "max sequences", "token budget")}, "concurrency asked for")
+    bound = _binding(
+        {key: limits[key] for key in ("KV memory", "max sequences", "token budget")}, "concurrency asked for"
+    )
     return Operating(state, moments, min(1.0, workload.amount / lanes), workload.amount, bound, most)
 
 
@@ -201,7 +203,7 @@ def _open(deployment: Deployment, moments: Moments, rate: float, most: float) ->
     return Operating(state, moments, 1.0, crowd, "request rate", most)
 
 
-def _refuse_goals(deployment: Deployment, workload: Workload, best: Steady) -> None:
+def _refuse_goals(workload: Workload, best: Steady) -> None:
     goals = workload.goals
     raise PertokenError(
         f"no load meets the goals: alone in the system a request has a TTFT of {format_seconds(float(best.ttft_s))} and a"

@@ -230,7 +230,9 @@ def solve(
         slope = np.where(moved == 0, 1.0, (value - value_before) / np.where(moved == 0, 1.0, moved)) if turn else 1.0
         target = x - value / np.clip(slope, 0.2, 1e6)
         # a step out of the bracket halves it instead, unless to an end that was never tried; so does every other after nine
-        inside = ((target > left) | (left == first)) & ((target < right) | (right == last)) & (turn < 9 or turn % 2 == 1)
+        inside = (
+            ((target > left) | (left == first)) & ((target < right) | (right == last)) & (turn < 9 or turn % 2 == 1)
+        )
         target = np.clip(np.where(inside, target, (left + right) / 2.0), left, right)
         before, value_before, x = x, value, np.where(done, x, target)
     return ceiling / (1.0 + np.exp(-x))

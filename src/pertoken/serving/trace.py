@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -66,7 +67,7 @@ def _from_quantiles(text: str, what: str) -> Array:
     points = sorted((float(m[1]), _count(m[2], what)) for m in found if m)
     if points[0][0] <= 0 or len({p for p, _ in points}) < len(points):
         raise PertokenError(f"{what} is {text[:60]!r}; quantiles must differ and lie between p0 and p100")
-    if any(b[1] < a[1] for a, b in zip(points, points[1:], strict=False)):
+    if any(b[1] < a[1] for a, b in pairwise(points)):
         raise PertokenError(f"{what} is {text[:60]!r}; a higher quantile cannot be a shorter length")
     normal = NormalDist()
     z = np.array([normal.inv_cdf(p / 100.0) for p, _ in points])
@@ -76,7 +77,8 @@ def _from_quantiles(text: str, what: str) -> Array:
     first, last = (logs[1] - logs[0]) / (z[1] - z[0]), (logs[-1] - logs[-2]) / (z[-1] - z[-2])
     values = np.where(at < z[0], logs[0] + first * (at - z[0]), values)
     values = np.where(at > z[-1], logs[-1] + last * (at - z[-1]), values)
-    return np.clip(np.exp(values), 1.0, MOST_TOKENS)
+    lengths: Array = np.clip(np.exp(values), 1.0, MOST_TOKENS)
+    return lengths
 
 
 def lengths_from_text(input_text: str, output_text: str) -> Lengths:
@@ -117,7 +119,8 @@ def lengths_from_rows(rows: Iterable[tuple[int, str, str]], where: str) -> Lengt
     where : str
         Name of the trace.
     """
-    inputs, outputs = [], []
+    inputs: list[float] = []
+    outputs: list[float] = []
     for line, first, second in rows:
         for label, cell, into in (("input", first, inputs), ("output", second, outputs)):
             try:

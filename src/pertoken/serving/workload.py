@@ -24,6 +24,7 @@ class Goals:
 
 _LIMITS = {"concurrency": (1.0, 1e6), "rps": (1e-9, 1e9), "load": (1e-9, 1.0)}
 _NO_GOALS = Goals()
+_UNSET = Lengths.fixed(1, 1)  # stands for lengths that follow from input and output
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,20 @@ class Workload:
     load: float | None = None
     cached: float = 0.0
     goals: Goals = _NO_GOALS
-    lengths: Lengths = None  # type: ignore[assignment]  # always set below
+    lengths: Lengths = _UNSET
 
     def __post_init__(self) -> None:
-        if (self.lengths is None) == (self.input is None or self.output is None):
+        if (self.lengths is _UNSET) == (self.input is None or self.output is None):
             raise PertokenError("a workload needs either input and output, or lengths; give one of the two")
-        if self.lengths is None:
+        if self.lengths is _UNSET:
             object.__setattr__(self, "lengths", lengths_from_text(str(self.input), str(self.output)))
         if not 0.0 <= self.cached <= 1.0:
             raise PertokenError(f"--cached is {self.cached:g}; it is a share of the input, from 0 to 1")
         given = [name for name in _LIMITS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise PertokenError(f"--{' and --'.join(given)} cannot be given together; each fixes the traffic: leave all but one out")
+            raise PertokenError(
+                f"--{' and --'.join(given)} cannot be given together; each fixes the traffic: leave all but one out"
+            )
         for name in given:
             low, high = _LIMITS[name]
             if not low <= getattr(self, name) <= high:
