@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from pertoken.engine.collectives import CollectiveOp
+from pertoken.engine.collectives import CollectiveOp, Fabric
 from pertoken.engine.ops import (
     HALF_BYTES,
     AttentionOp,
@@ -15,14 +15,15 @@ from pertoken.engine.ops import (
     MatmulOp,
     Operation,
 )
-from pertoken.engine.transfer import LAUNCH_S
+from pertoken.engine.parallel import Split
+from pertoken.engine.profile import Profile
+from pertoken.engine.transfer import LAUNCH_S, Chooser
+from pertoken.hardware.accelerator import Accelerator
 from pertoken.model.attention import Attention
 from pertoken.model.feedforward import Dense, Experts, FeedForward
 from pertoken.model.matmul import Matmul
-from pertoken.model.precision import Format
-
-if TYPE_CHECKING:
-    from pertoken.engine.deployment import Deployment
+from pertoken.model.model import Model
+from pertoken.model.precision import Format, Precision
 
 SAMPLER_BYTES = 10.0  # logits are read in half precision, written and read again in single: 2 + 4 + 4 bytes
 
@@ -31,10 +32,31 @@ def _input_bytes(compute: str) -> float:
     return {"fp8": 1.0, "int8": 1.0, "nvfp4": 0.5625, "mxfp4": 0.53125}.get(compute, HALF_BYTES)
 
 
+class Deployed(Protocol):
+    """What of a deployment its plan depends on."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def precision(self) -> Precision: ...
+    @property
+    def accelerator(self) -> Accelerator: ...
+    @property
+    def split(self) -> Split: ...
+    @property
+    def profile(self) -> Profile: ...
+    @property
+    def chooser(self) -> Chooser: ...
+    @property
+    def fabric(self) -> Fabric: ...
+    @property
+    def kv_bytes(self) -> float: ...
+
+
 class _Planner:
     """Makes operations for one deployment."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployed) -> None:
         self.d = deployment
         self.tp = deployment.split.tp
         self.hidden = deployment.model.hidden
@@ -142,12 +164,12 @@ class _Planner:
         return found
 
 
-def build_plan(deployment: Deployment) -> tuple[Operation, ...]:
+def build_plan(deployment: Deployed) -> tuple[Operation, ...]:
     """Operations of one forward pass through all layers, equal ones merged.
 
     Parameters
     ----------
-    deployment : Deployment
+    deployment : Deployed
         What is deployed.
     """
     planner = _Planner(deployment)
