@@ -2,38 +2,48 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# OPERATORS: folder with the wheel that holds the operator tables, see docs/calibration.md
+OPERATORS ?= operators
 
-.PHONY: run test lint types bench calibrate clean
+.PHONY: run test lint types docs bench calibrate clean
 
-run: $(STAMP)
+run: $(VENV)/.runs
 	$(BIN)/pertoken price llama-3.1-70b --on 8xh100-sxm --dtype fp8 -o answer.json
 
-test: $(STAMP)
+test: $(VENV)/.tests
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)
+lint: $(VENV)/.tests
 	$(BIN)/ruff check src tests benchmarks scripts
 	$(BIN)/ruff format --check src tests benchmarks scripts
 
-types: $(STAMP)
+types: $(VENV)/.tests
 	$(BIN)/mypy
 
-bench: $(STAMP)
-	$(BIN)/python benchmarks/sweep.py
+docs: $(VENV)/.tests
+	$(BIN)/python scripts/make_docs.py
+
+bench: $(VENV)/.tests
 	$(BIN)/python benchmarks/truth.py
+	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/cold_start.py
 
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	touch $(STAMP)
-
-# OPERATORS: folder with the wheels that hold the operator tables, see docs/calibration.md
-OPERATORS ?= operators
-calibrate: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[calibrate]"
+calibrate: $(VENV)/.tests
+	$(PIP) -e ".[calibrate]"
 	$(BIN)/python -m pertoken.calibrate $(OPERATORS)/aiconfigurator_core-0.12.0-*.whl --out src/pertoken/catalog/efficiency
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.runs: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.tests: $(VENV)/.runs
+	$(PIP) -e ".[dev]"
+	touch $@
 
 clean:
 	rm -rf $(VENV) answer.json .pytest_cache .mypy_cache .ruff_cache .hypothesis
