@@ -60,7 +60,13 @@ def profile(**changes: float) -> Profile:
         "host_step": 2e-3, "host_sequence": 20e-6, "rank_skew": 1e-6, "memory_fraction": 0.9, "token_budget": 8192,
         "max_sequences": 256,
     } | changes  # fmt: skip
-    units = {"host_step": "s", "host_sequence": "s", "rank_skew": "s", "token_budget": "token", "max_sequences": "sequence"}
+    units = {
+        "host_step": "s",
+        "host_sequence": "s",
+        "rank_skew": "s",
+        "token_budget": "token",
+        "max_sequences": "sequence",
+    }
     made = {name: number(value, units.get(name, "1")) for name, value in figures.items()}
     return Profile(name="made-up", title="Made up", versions="1", **made)
 

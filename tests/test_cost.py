@@ -73,8 +73,8 @@ def check_adds_up(cost: Cost) -> None:
     million = cost.per_million
     usd = sum(bill.tokens[t] / 1e6 * getattr(million, t).value for t in TOKENS if bill.tokens[t])
     assert abs(usd + bill.idle_usd - bill.usd) < 1e-9 * bill.usd
-    assert sum(leaf["usd_share"] for leaf in cost.receipt) == pytest.approx(1.0, rel=1e-9)
-    assert sum(leaf["seconds"] for leaf in cost.receipt) == pytest.approx(paid, rel=1e-9)
+    assert sum(leaf.usd_share for leaf in cost.receipt) == pytest.approx(1.0, rel=1e-9)
+    assert sum(leaf.seconds for leaf in cost.receipt) == pytest.approx(paid, rel=1e-9)
     assert bill.idle_usd >= -1e-9 * bill.usd
     if cost.basis == "allocation":
         assert bill.idle_usd == 0.0
@@ -187,7 +187,9 @@ def test_twice_the_rate_is_twice_the_dollars_and_the_same_seconds(basis: str) ->
     one, two = (price_deployment(d, workload, rent(usd), 0.5, basis) for usd in (1.5, 3.0))
     assert one.accelerator_s == two.accelerator_s
     for name in (*TOKENS, "input_blended"):
-        assert getattr(two.per_million, name).value == pytest.approx(2 * getattr(one.per_million, name).value, rel=1e-12)
+        assert getattr(two.per_million, name).value == pytest.approx(
+            2 * getattr(one.per_million, name).value, rel=1e-12
+        )
     assert two.bill.usd == pytest.approx(2 * one.bill.usd)
     assert two.per_month == pytest.approx(2 * one.per_month)
     assert one.bill.tokens == two.bill.tokens
@@ -308,7 +310,9 @@ def test_parts_sum_to_the_cost_and_compare_explains_the_difference() -> None:
 
 
 def test_without_a_rate_seconds_are_answered_and_dollars_refused() -> None:
-    cost = price_deployment(maker.deploy(), Workload(1000, 100), None, rate_missing="no rent is known; use --rate rent:PRICE")
+    cost = price_deployment(
+        maker.deploy(), Workload(1000, 100), None, rate_missing="no rent is known; use --rate rent:PRICE"
+    )
     assert cost.accelerator_s.output.value > 0
     assert math.isnan(cost.bill.usd)
     with pytest.raises(PertokenError, match="no rent is known"):

@@ -37,7 +37,18 @@ NO_MODULES = {
     "sqlite3", "pickle", "ctypes", "getpass", "platform", "locale", "builtins",
 }  # fmt: skip
 NO_CALLS = {"print", "open", "input", "exec", "eval", "compile", "__import__", "breakpoint"}
-NO_ATTRIBUTES = {"now", "today", "utcnow", "random", "environ", "getenv", "read_text", "write_text", "fromfile", "loadtxt"}
+NO_ATTRIBUTES = {
+    "now",
+    "today",
+    "utcnow",
+    "random",
+    "environ",
+    "getenv",
+    "read_text",
+    "write_text",
+    "fromfile",
+    "loadtxt",
+}
 
 
 def imported(tree: ast.AST) -> list[tuple[int, str]]:
@@ -140,6 +151,8 @@ def test_made_up_faults_are_caught(where: str, source: str) -> None:
 
 
 def test_what_is_allowed_is_not_a_fault() -> None:
-    good = "import datetime as dt\nimport numpy as np\nfrom pertoken.units import GIGA\nx: dt.date = dt.date(2026, 1, 1)\n"
+    good = (
+        "import datetime as dt\nimport numpy as np\nfrom pertoken.units import GIGA\nx: dt.date = dt.date(2026, 1, 1)\n"
+    )
     assert faults("sources.py", good) == []
     assert faults("cli/main.py", "import os\nfrom pertoken.catalog import files\nprint(1)") == []

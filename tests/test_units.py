@@ -53,7 +53,9 @@ def test_times() -> None:
 
 
 @settings(deadline=None)
-@given(st.floats(1e-3, 1e6), st.sampled_from([("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("KiB", 2.0**10), ("GiB", 2.0**30)]))
+@given(
+    st.floats(1e-3, 1e6), st.sampled_from([("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("KiB", 2.0**10), ("GiB", 2.0**30)])
+)
 def test_bytes_round_trip(value: float, unit: tuple[str, float]) -> None:
     assert units.parse_bytes(f"{value:.12f}{unit[0]}") == pytest.approx(value * unit[1], rel=1e-8)
 
@@ -89,7 +91,10 @@ def test_money_and_rates_read_well() -> None:
     assert units.format_seconds(0.0132) == "13.2 ms"
 
 
-BAD = ["", " ", "x", "GB", "-5", "5 parsecs", "1.2.3", "5GBGB", "nan", "inf", "1e999", "5//s", "٣", "0x10", "5 G B", "--", "1e", ".5.", "9e300TB"]
+BAD = [
+    "", " ", "x", "GB", "-5", "5 parsecs", "1.2.3", "5GBGB", "nan", "inf", "1e999", "5//s", "٣", "0x10", "5 G B", "--", "1e",
+    ".5.", "9e300TB",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", BAD)

@@ -73,6 +73,10 @@ class Knob:
             raise PertokenError(f"{self.flag} is {value[:60]!r}; use one of {', '.join(self.choices)}")
         if not value.strip() or len(value) > 4096:
             raise PertokenError(f"{self.flag} is {value[:60]!r}; it must be a text of 1 to 4,096 characters")
+        if not value.isprintable():  # they would reach terminals, CSV and scenario files
+            raise PertokenError(
+                f"{self.flag} is {value[:60]!r}, which holds control characters; leave them out or rename"
+            )
         return value.strip()
 
     def _number(self, value: str | int | float) -> float:

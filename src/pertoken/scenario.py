@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +22,7 @@ from pertoken.model.model import Checkpoint
 from pertoken.model.precision import Precision, number_format
 from pertoken.money.rate import Rate
 from pertoken.serving.lengths import Lengths
+from pertoken.serving.operating import operate
 from pertoken.serving.trace import lengths_from_text
 from pertoken.serving.workload import Goals, Workload
 from pertoken.sources import USER
@@ -29,8 +30,9 @@ from pertoken.units import format_bytes, format_seconds
 
 DEFAULT_TTFT, DEFAULT_TPOT = 2.0, 0.05  # s; goals of an attentive chat service, assumed
 MOST_ACCELERATORS = 100_000
+MOST_CASES = 200  # of one comparison
 TRAFFIC = tuple(name for name, knob in KNOBS.items() if knob.group == "traffic")
-_ON = re.compile(r"(?:([0-9]{1,9})\s*[x*]\s*)?(.+)", re.IGNORECASE)
+_ON = re.compile(r"(?:(-?[0-9]+)\s*[x*]\s*)?(.+)", re.IGNORECASE)
 _COUNTS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 72, 96, 128)
 
 
@@ -53,9 +55,9 @@ def parse_on(text: str) -> Machine:
     found = _ON.fullmatch(text.strip())
     if found is None:
         raise PertokenError(f"--on is {text[:60]!r}; write NxACCELERATOR, such as 8xh100-sxm")
-    count = int(found[1]) if found[1] else None
+    count = int(found[1][:9]) if found[1] else None  # more digits are too many anyway
     if count is not None and not 1 <= count <= MOST_ACCELERATORS:
-        raise PertokenError(f"--on asks for {count:,} accelerators; it must be from 1 to {MOST_ACCELERATORS:,}")
+        raise PertokenError(f"--on asks for {found[1][:20]} accelerators; it must be from 1 to {MOST_ACCELERATORS:,}")
     return Machine(machines.load_accelerator(found[2].strip()), count)
 
 
@@ -261,37 +263,46 @@ class Resolver:
     def _fewest(
         self, make: Callable[[Accelerator, int], Deployment], accelerator: Accelerator, longest: float
     ) -> Deployment:
-        error: PertokenError | None = None
-        for count in _COUNTS:
+        first, too_big = None, None
+        given = math.prod(self.knobs.get(name, 1) for name in ("tp", "pp", "dp"))
+        for count in (given * n for n in _COUNTS):
             try:
                 found = make(accelerator, count)
                 found.check_fit(longest)
                 return found
-            except PertokenError as problem:
-                error = problem
-        assert error is not None
-        raise error
+            except DoesNotFit as error:
+                too_big = error
+            except PertokenError as error:
+                first = first or error
+        raise too_big or first or PertokenError("no count of accelerators was tried")
 
     def _cheapest(
         self, make: Callable[[Accelerator, int], Deployment], longest: float
     ) -> tuple[Deployment, Rate | None, str]:
-        """The machine with the lowest hourly rate among those that fit and have one."""
+        """The machine with the lowest hourly rate among those that fit, have one and serve the traffic."""
         best: tuple[float, Deployment, Rate] | None = None
+        problem: PertokenError | None = None
         names = {offer.accelerator for offer in offers()}
         for name in sorted(names, key=lambda n: (median_rent(n).usd_per_second, n)):
             given = self.knobs.get("rate", "rent")
             if best is not None and given == "rent" and median_rent(name).usd_per_second >= best[0]:
                 break
-            with contextlib.suppress(PertokenError):  # it does not fit, or has no published power
-                machine = self._fewest(make, machines.load_accelerator(name), longest)
-                rate = parse_rate(given, machine.accelerator)
-                if best is None or rate.usd_per_second * machine.accelerators < best[0]:
-                    best = (rate.usd_per_second * machine.accelerators, machine, rate)
+            try:  # it may not fit, be too slow, or have no published power
+                accelerator = machines.load_accelerator(name)
+                rate = parse_rate(given, accelerator)
+                machine = self._fewest(make, accelerator, longest)
+                dollars = rate.usd_per_second * machine.accelerators
+                if best is None or dollars < best[0]:
+                    operate(machine, self.workload)
+                    best = (dollars, machine, rate)
+            except PertokenError as error:  # the last is of the dearest, hence largest, accelerator
+                problem = error
         if best is None:
-            raise PertokenError("no accelerator of the rent table fits this model; name a machine with --on")
+            assert problem is not None
+            raise problem
         _, machine, rate = best
         self.assumed += [
-            f"machine {machine.accelerators}x{machine.accelerator.name}: the lowest hourly rate of all that fit",
+            f"machine {machine.accelerators}x{machine.accelerator.name}: the lowest hourly rate of all that serve this",
             *([] if "rate" in self.knobs else [rate.origin]),
         ]
         return machine, rate, ""
@@ -368,7 +379,12 @@ def combinations(given: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
     """Every combination of knobs that were given more than once."""
     cases: list[dict[str, Any]] = [{}]
     for name, values in given.items():
-        cases = [case | {name: value} for case in cases for value in values]
-    if len(cases) > 200:
-        raise PertokenError(f"{len(cases):,} combinations were asked for; at most 200 are compared at once")
+        options = tuple(values)
+        if not options:
+            raise PertokenError(f"{str(name)[:60]} is an empty list; give a value, or leave it out")
+        if len(cases) * len(options) > MOST_CASES:
+            raise PertokenError(
+                f"{len(cases) * len(options):,} combinations or more were asked for; at most {MOST_CASES} are compared at once"
+            )
+        cases = [case | {name: value} for case in cases for value in options]
     return cases

@@ -13,11 +13,13 @@ from tests import maker
 NAMES = sorted(maker.KINDS)
 
 
-def state_of(name: str, share: float, *, input_tokens: float = 1000.0, output: float = 100.0, cached: float = 0.3) -> object:
+def state_of(
+    name: str, share: float, *, input_tokens: float = 1000.0, output: float = 100.0, cached: float = 0.3
+) -> object:
     d = maker.deploy(maker.KINDS[name](), Split(tp=2))
     moments = Lengths.fixed(input_tokens, output).moments(cached, 1 if d.model.linear_in_context else 8)
     low, high = least_finished(d, moments), most_finished(d, moments) * (1 - 1e-9)
-    return steady(d, moments, low**(1 - share) * high**share)
+    return steady(d, moments, low ** (1 - share) * high**share)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -45,7 +45,9 @@ def by_integration(fixed: float, moved: float, compute: float, shape: object, st
 
 @settings(max_examples=400, deadline=None)
 @given(SECONDS, SECONDS, SECONDS, st.booleans())
-def test_phases_sum_to_the_time_and_are_never_negative(fixed: float, moved: float, compute: float, curved: bool) -> None:
+def test_phases_sum_to_the_time_and_are_never_negative(
+    fixed: float, moved: float, compute: float, curved: bool
+) -> None:
     found = phases(fixed, moved, compute, touched(8, 256, 300) if curved else None)  # type: ignore[arg-type]
     assert found.total == pytest.approx(max(fixed + moved, compute), rel=1e-12)
     assert min(found.fixed, found.moved, found.computed) >= 0.0
@@ -89,7 +91,9 @@ def game(n: int, fixed: float, moved: float, compute: float, shape: object = Non
 
 
 @pytest.mark.parametrize("n", range(1, 8))
-@pytest.mark.parametrize(("fixed", "moved", "compute"), [(3.0, 1.0, 2.0), (1.0, 0.5, 4.0), (0.0, 1.0, 3.0), (2.0, 0.0, 9.0)])
+@pytest.mark.parametrize(
+    ("fixed", "moved", "compute"), [(3.0, 1.0, 2.0), (1.0, 0.5, 4.0), (0.0, 1.0, 3.0), (2.0, 0.0, 9.0)]
+)
 @pytest.mark.parametrize("inputs", [0, 1, 3])
 def test_shares_equal_the_shapley_value_over_all_orders(
     n: int, fixed: float, moved: float, compute: float, inputs: int

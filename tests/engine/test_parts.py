@@ -17,6 +17,8 @@ from pertoken.engine.step import Decode, Prefill, Step
 from pertoken.engine.transfer import Chooser
 from pertoken.engine.work import Work
 from pertoken.errors import DoesNotFit, PertokenError
+from pertoken.serving.lengths import Lengths
+from pertoken.serving.steady import cache_slots
 from tests import maker
 
 SIZES = st.floats(0, 1e18)
@@ -70,7 +72,9 @@ def test_collectives_time_their_bytes_on_link_and_network() -> None:
 
 def test_collectives_of_no_tokens_take_no_link_time() -> None:
     wire = CollectiveEfficiency(1e-6, 1e-7, 0.8, 1e6)
-    found = CollectiveOp("x", "links", 1, "all_reduce", 8, 1e6, Fabric(4e11, 8, 5e10), wire).at(Step((Decode(0.0, 0.0),)))
+    found = CollectiveOp("x", "links", 1, "all_reduce", 8, 1e6, Fabric(4e11, 8, 5e10), wire).at(
+        Step((Decode(0.0, 0.0),))
+    )
     assert found[0].link_s == 0.0
 
 
@@ -86,7 +90,16 @@ def test_a_split_multiplies() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"tp": 0}, {"tp": -1}, {"pp": 1.5}, {"dp": True}, {"tp": 10**6}, {"ep": 3}, {"tp": 4, "ep": 3}, {"tp": 2, "dp": 3, "ep": 4}],
+    [
+        {"tp": 0},
+        {"tp": -1},
+        {"pp": 1.5},
+        {"dp": True},
+        {"tp": 10**6},
+        {"ep": 3},
+        {"tp": 4, "ep": 3},
+        {"tp": 2, "dp": 3, "ep": 4},
+    ],
 )
 def test_splits_that_cannot_be_get_a_sentence(bad: dict[str, object]) -> None:
     with pytest.raises(PertokenError, match="--"):
@@ -147,14 +160,14 @@ def test_a_profile_is_read_with_its_sources() -> None:
 
 def test_a_chooser_says_what_stood_in() -> None:
     chooser = Chooser(replace(maker.efficiency(), matmul={"bf16": maker.efficiency().matmul["bf16"]}))
-    assert chooser.matmul("bf16") is chooser.efficiency.matmul["bf16"]
+    assert chooser.kernel("matmul", "bf16", "bf16") is chooser.efficiency.matmul["bf16"]
     assert not chooser.assumed
-    chooser.matmul("nvfp4")
-    chooser.matmul("nvfp4")
+    for _ in range(2):
+        chooser.kernel("matmul", "nvfp4", "nvfp4")
     assert len(chooser.assumed) == 1
     assert "nvfp4" in chooser.assumed[0]
     with pytest.raises(PertokenError, match="no matmul efficiency"):
-        Chooser(replace(maker.efficiency(), matmul={})).matmul("bf16")
+        Chooser(replace(maker.efficiency(), matmul={})).kernel("matmul", "bf16", "bf16")
 
 
 def test_missing_arithmetic_is_refused_not_replaced() -> None:
@@ -183,3 +196,13 @@ def test_the_plan_merges_equal_layers_and_counts_them_all() -> None:
     assert counts["experts"] == 7
     assert counts["gate_up"] == 1
     assert counts["head"] == 1
+
+
+def test_pipeline_stages_share_weights_and_cache() -> None:
+    one, two = maker.deploy(), maker.deploy(None, Split(pp=2))
+    assert two.sequence_bytes(1000.0) == one.sequence_bytes(1000.0) / 2
+    assert two.weight_bytes < 0.7 * one.weight_bytes
+    assert two.kv_tokens > 2 * one.kv_tokens
+    moments = Lengths.fixed(1000, 100).moments()  # each of the two batches in flight may use half of a stage's cache
+    assert cache_slots(two, moments) == pytest.approx(two.kv_tokens / moments.context / 2)
+    assert cache_slots(one, moments) == pytest.approx(one.kv_tokens / moments.context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def test_faster_hardware_is_never_slower(name: str, batch: float, new: float) ->
             seconds(maker.deploy(model, Split(tp=2), on=maker.accelerator(**{knob: base * f})), batch, 900.0, new)
             for f in (0.5, 1.0, 2.0, 8.0)
         ]
-        assert all(b <= a * (1 + 1e-12) for a, b in zip(times, times[1:], strict=False)), (knob, times)
+        assert all(b <= a * (1 + 1e-12) for a, b in pairwise(times)), (knob, times)
         assert times[-1] < times[0] or (knob == "flops" and not new), f"{knob} must matter"
 
 
@@ -42,7 +43,7 @@ def test_faster_hardware_is_never_slower(name: str, batch: float, new: float) ->
 def test_longer_context_is_never_cheaper(name: str) -> None:
     d = maker.deploy(maker.KINDS[name]())
     times = [seconds(d, 16.0, c) for c in (0.0, 1.0, 10.0, 100.0, 511.0, 512.0, 2047.0, 2049.0, 1e4, 1e5, 1e6)]
-    assert all(b >= a * (1 - 1e-12) for a, b in zip(times, times[1:], strict=False)), times
+    assert all(b >= a * (1 - 1e-12) for a, b in pairwise(times)), times
     assert times[-1] > times[0] * (1.0 if name == "recurrent" else 1.01)
 
 
@@ -59,7 +60,7 @@ def test_more_tokens_never_take_less_time(name: str) -> None:
     batches = [seconds(d, b) for b in (1.0, 1.5, 2.0, 7.0, 64.0, 256.0, 1000.0)]
     prompts = [seconds(d, 8.0, 1000.0, n) for n in (1.0, 2.0, 100.0, 170.0, 171.0, 172.0, 1000.0, 8192.0)]
     for times in (batches, prompts):
-        assert all(b > a for a, b in zip(times, times[1:], strict=False)), times
+        assert all(b > a for a, b in pairwise(times)), times
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -58,7 +60,7 @@ def test_groups_of_context_keep_the_mean_and_rise(requests: list[tuple[int, int]
     if any(o > 1 for _, o in requests):
         assert len(many.contexts) == groups
     assert many.context == pytest.approx(one.context, rel=1e-9)
-    assert all(b >= a - 1e-9 for a, b in zip(many.contexts, many.contexts[1:], strict=False))
+    assert all(b >= a - 1e-9 for a, b in pairwise(many.contexts))
     assert max(many.contexts) <= max(i + o for i, o in requests)
 
 

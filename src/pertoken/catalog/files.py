@@ -86,9 +86,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object."""
-    shown = str(path)[-120:]
+    shown, text = str(path)[-120:], read_text(path)
     try:
-        found = json.loads(read_text(path))
+        found = json.loads(text)
     except json.JSONDecodeError as error:
         raise PertokenError(f"{shown!r} is not JSON: {error.msg} at line {error.lineno}; mend it there") from error
     except (RecursionError, ValueError) as error:

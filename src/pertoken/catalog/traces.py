@@ -40,7 +40,7 @@ def _lines(path: Path) -> Iterator[str]:
                 raise PertokenError(
                     f"{path.name} has a line of over {MOST_LINE:,} characters; a trace is a CSV of requests"
                 )
-            yield line.replace("\0", "")
+            yield line
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str]]:

@@ -10,8 +10,9 @@ from pertoken.catalog import files, machines, rates, traces
 from pertoken.catalog.models import from_entry, load_checkpoint
 from pertoken.errors import PertokenError
 from pertoken.model.model import Block, Checkpoint
+from pertoken.report.text import plain
 from pertoken.sources import Sourced
-from pertoken.units import GIGA, MILLION, TERA, format_bytes, format_rate
+from pertoken.units import GIGA, MILLION, TERA, format_bytes, format_rate, format_seconds
 
 
 def _model_row(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,29 +136,53 @@ def entry(kind: str, name: str) -> dict[str, Any]:
     return dict(_plain(machines.load_profile(name)))
 
 
-def _lines(value: Any, indent: int) -> list[str]:
-    pad = "  " * indent
+def _figure(found: Mapping[str, Any]) -> str:
+    """A sourced number with its unit, note and source."""
+    value, unit = found["value"], found["unit"]
+    if unit.endswith("/s"):
+        shown = format_rate(value, unit.replace("byte", "B"))
+    elif unit == "byte":
+        shown = f"{format_bytes(value)} = {value:,.0f} bytes"
+    elif unit == "s":
+        shown = format_seconds(value)
+    else:
+        shown = f"{value:,.6g}" + (f" {unit}" if unit != "1" else "")
+    source = found.get("source", {})
+    where = ", ".join(str(source[key]) for key in ("title", "url", "date") if source.get(key))
+    read = f", read {source['read']}" if source.get("read") else ""
+    return shown + (f" ({found['note']})" if found.get("note") else "") + f"  [{where}{read}]"
+
+
+def _inline(value: Any) -> str:
+    """Any value within a line; empty ones are left out of tables."""
     if isinstance(value, Mapping):
-        if "value" in value and "unit" in value:
-            source = value.get("source", {})
-            where = ", ".join(str(source[key]) for key in ("title", "url", "date", "read") if source.get(key))
-            note = f" ({value['note']})" if value.get("note") else ""
-            return [f"{value['value']:.6g} {value['unit']}{note}  [{where}]"]
-        lines = []
-        for key, item in value.items():
-            inner = _lines(item, indent + 1)
-            if len(inner) == 1 and not (isinstance(item, Mapping | list) and inner[0].startswith(pad)):
-                lines.append(f"{pad}{key}: {inner[0].strip()}")
-            elif inner:
-                lines += [f"{pad}{key}:", *inner]
-        return lines
-    if isinstance(value, list):
-        return [f"{pad}- {' '.join(line.strip() for line in _lines(item, 0))}" for item in value]
-    if isinstance(value, int) and not isinstance(value, bool) and value >= MILLION:
-        return [f"{value:,}"]
-    return [str(value)]
+        shown = (
+            (key, f"({_inline(item)})" if isinstance(item, Mapping) else _inline(item)) for key, item in value.items()
+        )
+        return ", ".join(f"{key} {item}" for key, item in shown if item)
+    if isinstance(value, list | tuple):
+        return ", ".join(_inline(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return f"{value:,.0f}" if value >= MILLION else f"{value:g}"
+    return "" if value is None else str(value)
+
+
+def _lines(value: Mapping[str, Any], indent: int) -> list[str]:
+    pad, lines = "  " * indent, []
+    for key, item in value.items():
+        if isinstance(item, Mapping) and "value" in item and "unit" in item:
+            lines.append(f"{pad}{key}: {_figure(item)}")
+        elif isinstance(item, Mapping):
+            lines += [f"{pad}{key}:", *_lines(item, indent + 1)]
+        elif isinstance(item, list):
+            lines += [f"{pad}{key}:", *(f"{pad}  - {_inline(entry)}" for entry in item)] if item else []
+        elif shown := _inline(item):
+            lines.append(f"{pad}{key}: {shown}")
+    return lines
 
 
 def as_text(found: Mapping[str, Any]) -> str:
     """An entry as indented text."""
-    return "\n".join(_lines(found, 0)) + "\n"
+    return plain("\n".join(_lines(found, 0)) + "\n")

@@ -101,18 +101,21 @@ def price(
     pertoken price llama-3.1-70b --on 8xh100-sxm --on 8xmi300x --concurrency 64
     """
     from pertoken.report import document, export, text
-    from pertoken.scenario import combinations, price
+    from pertoken.scenario import MOST_CASES, combinations, price
 
     if as_json and as_csv:
         raise PertokenError("--json and --csv cannot both be given; leave one out, or write the other with -o")
     path = Path(target).expanduser() if target else None
     if path:
         export.form_for(path)
-    knobs: dict[str, list[Any]] = _read_scenario(scenario) if scenario else {}
-    knobs |= {name: list(values) for name, values in (("model", model), *given.items()) if values}
-    if "model" not in knobs:
+    typed = {name: list(values) for name, values in (("model", model), *given.items()) if values}
+    tables = [table | typed for table in (_read_scenario(scenario) if scenario else [{}])]
+    if any("model" not in table for table in tables):
         raise PertokenError("no model was given; name one, such as: pertoken price llama-3.1-8b (pertoken list models)")
-    costs = [price(**case) for case in combinations(knobs)]
+    cases = [case for table in tables[: MOST_CASES + 1] for case in combinations(table)]
+    if len(cases) > MOST_CASES:
+        raise PertokenError(f"more than {MOST_CASES} cases were asked for; compare fewer at once")
+    costs = [price(**case) for case in cases]
     if as_json:
         shown = document.to_json(costs)
     elif as_csv:
@@ -125,18 +128,32 @@ def price(
         click.echo(f"wrote {path}", err=True)
 
 
-def _read_scenario(name: str) -> dict[str, list[Any]]:
+def _read_scenario(name: str) -> list[dict[str, list[Any]]]:
+    """Knobs of a scenario file, each as a list: one table, or one for each of its ``[[cases]]``."""
     from pertoken.catalog import files
 
     found = files.read_toml(Path(name).expanduser())
-    return {str(key): value if isinstance(value, list) else [value] for key, value in found.items()}
+    tables = found.get("cases", [found])
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise PertokenError("cases of a scenario must be tables; write [[cases]] above the knobs of each")
+    if "cases" in found and len(found) > 1:
+        raise PertokenError("a scenario holds either knobs or [[cases]]; move the knobs into the cases")
+    return [{key: value if isinstance(value, list) else [value] for key, value in _known(t).items()} for t in tables]
+
+
+def _known(table: dict[str, Any]) -> dict[str, Any]:
+    """The table, if all its keys are knobs."""
+    for key in table:
+        if key.replace("-", "_") not in KNOBS:
+            raise PertokenError(f"{key[:60]!r} is no knob; use one of {', '.join(KNOBS)}")
+    return {key.replace("-", "_"): value for key, value in table.items()}
 
 
 @cli.command("list")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(kind: str, as_json: bool) -> None:
-    """List the catalog: models, accelerators, engines, rates or traces."""
+    """List the catalog. KIND is models, accelerators, engines, rates or traces."""
     from pertoken.cli import catalog
     from pertoken.report import text
 
@@ -145,15 +162,19 @@ def list_(kind: str, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     heads = list(rows[0])
-    click.echo(text.listing([heads, *([str(row[key]) for key in heads] for row in rows)], 2), nl=False)
+    click.echo(text.listing([heads, *([str(row[key]) for key in heads] for row in rows)]), nl=False)
 
 
 @cli.command()
-@click.argument("kind", type=click.Choice(["model", "accelerator", "engine"]))
+@click.argument("kind", type=click.Choice(["model", "accelerator", "engine"]), metavar="KIND")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(kind: str, name: str, as_json: bool) -> None:
-    """Show one catalog entry with its figures and sources; a model may also be a config.json or its folder."""
+    """Show one catalog entry with its figures and sources.
+
+    KIND is model, accelerator or engine; NAME is as in the list, or a file: a config.json or its folder, or a TOML file of
+    your own.
+    """
     from pertoken.cli import catalog
 
     found = catalog.entry(kind, name)
@@ -163,15 +184,24 @@ def show(kind: str, name: str, as_json: bool) -> None:
     click.echo(catalog.as_text(found), nl=False)
 
 
+def _complain(sentence: str) -> None:
+    """One line on stderr; what a user typed or a file holds cannot break it or reach the terminal as controls."""
+    line = " ".join(sentence.split())
+    click.echo("pertoken: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), err=True)
+
+
 def run() -> None:
     """Entry point: every error is one sentence on stderr."""
     try:
-        sys.exit(cli.main(standalone_mode=False))
+        sys.exit(cli.main(prog_name="pertoken", standalone_mode=False))
     except PertokenError as error:
-        click.echo(f"pertoken: {error}", err=True)
+        _complain(str(error))
         sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "see pertoken --help")
+        sys.exit(0)
     except click.ClickException as error:
-        click.echo(f"pertoken: {error.format_message()}; see pertoken --help", err=True)
+        _complain(f"{error.format_message().rstrip('.')}; see pertoken --help")
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("pertoken: interrupted", err=True)

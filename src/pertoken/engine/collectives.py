@@ -57,7 +57,7 @@ class CollectiveOp(Operation):
     kind : str
         ``all_reduce``, ``all_gather``, ``all_to_all`` or ``send``.
     ranks : int
-        Ranks that take part.
+        Ranks that take part; of a hand-over, those of all stages, which cross domains if they do not fit one.
     token_bytes : float
         Payload for each token of the step on one rank [byte].
     fabric : Fabric
@@ -102,7 +102,7 @@ class CollectiveOp(Operation):
         """Bytes sent by a rank, seconds on the link, and latency."""
         fabric, inside = self.fabric, min(self.ranks, self.fabric.domain)
         if self.kind == "send":
-            slow = payload / fabric.network if fabric.domain == 1 else self._near(payload, 2)
+            slow = payload / fabric.network if self.ranks > fabric.domain else self._near(payload, 2)
             return payload, slow, self.efficiency.latency(2)
         if inside == self.ranks:
             sent = passes(self.kind, self.ranks) * payload

@@ -153,18 +153,21 @@ class Deployment:
         return max(0.0, self.cache_capacity) / per_token * self.split.dp
 
     def fits(self, longest: float) -> bool:
-        """Whether the weights and one sequence of ``longest`` tokens fit."""
-        return float(self.sequence_bytes(longest)) <= self.cache_capacity
+        """Whether the weights and one sequence of ``longest`` tokens for each pipeline stage fit."""
+        return self._missing(longest) <= 0
+
+    def _missing(self, longest: float) -> float:
+        return float(self.sequence_bytes(longest)) * self.split.pp - self.cache_capacity
 
     def check_fit(self, longest: float) -> None:
-        """Raise when the weights and one sequence of ``longest`` tokens do not fit.
+        """Raise when the weights and one sequence of ``longest`` tokens for each pipeline stage do not fit.
 
         Raises
         ------
         DoesNotFit
             With the bytes missing on one accelerator.
         """
-        missing = float(self.sequence_bytes(longest)) - self.cache_capacity
+        missing = self._missing(longest)
         if missing > 0:
             raise DoesNotFit(
                 f"{self.model.name} with weights in {self.precision.weights} does not fit {self.accelerators}x"

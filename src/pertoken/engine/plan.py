@@ -160,7 +160,9 @@ class _Planner:
         if self.tp > 1:
             found.append(self.collective("all_gather", "logits_gather", 1, self.tp, m.vocab * HALF_BYTES, last=True))
         if split.pp > 1:
-            found.append(self.collective("send", "stage_send", split.pp - 1, 2, self.hidden * HALF_BYTES))
+            found.append(
+                self.collective("send", "stage_send", split.pp - 1, self.tp * split.pp, self.hidden * HALF_BYTES)
+            )
         return found
 
 

@@ -65,12 +65,10 @@ def toml_value(value: Any) -> str:
 
 
 def _scenario(costs: Sequence[Cost]) -> str:
-    keys = dict.fromkeys(key for cost in costs for key in cost.scenario)
-    lines = ["# A scenario: read back with pertoken price --scenario FILE. A list compares."]
-    for key in keys:
-        values = list(dict.fromkeys(cost.scenario[key] for cost in costs if key in cost.scenario))
-        shown = [toml_value(value) for value in values]
-        lines.append(f"{key} = {shown[0] if len(shown) == 1 else '[' + ', '.join(shown) + ']'}")
+    lines = ["# A scenario: read back with pertoken price --scenario FILE. Each [[cases]] is one of a comparison."]
+    for cost in costs:
+        lines += ["", "[[cases]]"] if len(costs) > 1 else []
+        lines += [f"{key} = {toml_value(value)}" for key, value in cost.scenario.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -98,7 +96,11 @@ def export(costs: Sequence[Cost], path: Path) -> None:
 
 
 def form_for(path: Path) -> Callable[[Sequence[Cost]], str]:
-    """The writer for a suffix, or a sentence listing the suffixes."""
+    """The writer for a suffix, or a sentence listing the suffixes; refuses a place that is plainly no file's."""
     if path.suffix.lower() not in FORMS:
         raise PertokenError(f"-o {path.name[:60]!r} has no known form; end it in {', '.join(FORMS)}")
+    if len(str(path)) > 4096 or not path.parent.is_dir() or path.is_dir():
+        raise PertokenError(
+            f"-o {str(path)[-120:]!r} cannot be written: no such folder, or a folder itself; give another"
+        )
     return FORMS[path.suffix.lower()]

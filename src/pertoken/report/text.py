@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Container, Iterable, Sequence
 from itertools import groupby
 
 from pertoken.attribution.ledger import PARTS
@@ -21,12 +22,17 @@ LABELS = {
 }
 
 
-def table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Lines of a table: the first ``left`` columns flush left, the others right, two spaces between."""
+def plain(text: str) -> str:
+    """Text whose control characters show as escapes: a name from a user's file cannot steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def table(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
+    """Lines of a table: columns in ``left`` flush left, the others right, two spaces between."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
+            cell.ljust(width) if i in left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in rows
@@ -54,7 +60,7 @@ def headline(cost: Cost) -> str:
 
 def _money(cost: Cost) -> list[str]:
     if cost.rate is None:
-        lines = wrap(cost.rate_missing, "  no dollars: ", "  ")
+        lines = wrap(cost.rate_missing, "  ", "  ")
         seconds = cost.accelerator_s.scaled(1e6)
         for name in ("input", "output"):
             figure = getattr(seconds, name)
@@ -159,7 +165,7 @@ def answer(cost: Cost) -> str:
         ["", "assumed (give it to change it)", *assumptions(cost)] if cost.assumed else [],
         ["", "In brackets: the roofline's bounds, all work overlapping and none; no error of measurement yet."],
     ]
-    return "\n".join(line for part in parts for line in part) + "\n"
+    return plain("\n".join(line for part in parts for line in part) + "\n")
 
 
 def _varied(costs: Sequence[Cost]) -> list[str]:
@@ -187,13 +193,17 @@ def comparison(costs: Sequence[Cost]) -> str:
                 format_money(flat["usd_per_month"]),
             ]
         )
-    lines = table(rows, left=len(varied))
+    lines = table(rows, left=range(len(varied)))
     for cost in costs[1:]:
         name = ", ".join(f"{key} {cost.scenario.get(key, 'default')}" for key in varied)
         lines += ["", *wrap(f"{name}: {difference(costs[0], cost)}", "", "  ")]
     shared = [s for s in costs[0].assumed if all(s in c.assumed for c in costs)]
     if shared:
         lines += ["", "assumed in all cases", *wrap("; ".join(shared), "  ", "  ")]
+    for cost in costs:  # rents and borrowed efficiencies differ by machine, and may be what decides
+        if own := [s for s in cost.assumed if s not in shared]:
+            name = ", ".join(f"{key} {cost.scenario.get(key, 'default')}" for key in varied) or "this case"
+            lines += [f"{name}: also assumed", *wrap("; ".join(own), "  ", "  ")]
     unpriced = dict.fromkeys(cost.deployment.accelerator.name for cost in costs if cost.rate is None)
     if unpriced:
         lines += [
@@ -202,7 +212,7 @@ def comparison(costs: Sequence[Cost]) -> str:
                 f"no dollars for {', '.join(unpriced)}: no rent in the dated table; give --rate rent:PRICE", "", "  "
             ),
         ]
-    return "\n".join(lines) + "\n"
+    return plain("\n".join(lines) + "\n")
 
 
 def difference(first: Cost, second: Cost) -> str:
@@ -226,6 +236,13 @@ def _signed(change: float, dollars: bool) -> str:
     return f"{sign}{format_money(abs(change))}" if dollars else f"{sign}{abs(change):.3g} accelerator-s"
 
 
-def listing(rows: Iterable[Sequence[str]], left: int = 2) -> str:
-    """A table of catalog entries."""
-    return "\n".join(table(list(rows), left)) + "\n"
+_FIGURE = re.compile(r"[0-9][0-9,.]*(e[0-9]+)?( [^ ]+)?")
+
+
+def listing(rows: Iterable[Sequence[str]]) -> str:
+    """A table of catalog entries: columns of figures flush right."""
+    found = list(rows)
+    columns = list(zip(*found[1:], strict=True))
+    left = [i for i, cells in enumerate(columns) if not all(_FIGURE.fullmatch(cell) for cell in cells if cell)]
+    left += [i for i, cells in enumerate(columns) if not any(cells)]
+    return plain("\n".join(table(found, left)) + "\n")

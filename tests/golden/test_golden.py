@@ -1,0 +1,91 @@
+"""Exact text and JSON of what people see first; ``PERTOKEN_GOLDEN=write`` makes the files anew."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.tool import run
+
+HERE = Path(__file__).parent
+JOB = ("price", "llama-3.1-70b", "--on", "8xh100-sxm", "--dtype", "fp8")
+CASES: dict[str, tuple[str, ...]] = {
+    "price-70b.txt": JOB,
+    "price-70b.json": (*JOB, "--json"),
+    "price-70b.csv": (*JOB, "--csv"),
+    "price-8b.txt": ("price", "llama-3.1-8b"),
+    "compare.txt": ("price", "llama-3.1-70b", "--on", "8xh100-sxm", "--on", "8xmi300x"),
+    "load.txt": (*JOB, "--load", "0.3", "--cached", "0.5", "--basis", "allocation"),
+    "no-rent.txt": ("price", "llama-3.1-8b", "--on", "1xgh200-96gb"),
+    "does-not-fit.txt": ("price", "llama-3.1-405b", "--on", "8xh100-sxm"),
+    "list-rates.txt": ("list", "rates"),
+    "list-engines.txt": ("list", "engines"),
+    "list-traces.txt": ("list", "traces"),
+    "show-model.txt": ("show", "model", "llama-3.1-8b"),
+    "show-accelerator.txt": ("show", "accelerator", "h100"),
+    "help.txt": ("--help",),
+    "help-price.txt": ("price", "--help"),
+}
+HEAD = {"list-rates.txt": 12, "show-accelerator.txt": 24}  # lines kept of what grows with the catalog
+NOISE = 1e-9  # a figure this small beside the others is rounding of the machine at hand
+
+
+def rounded(value: Any) -> Any:
+    """JSON data with floats of nine significant digits."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    if isinstance(value, float):
+        return 0.0 if abs(value) < NOISE else float(f"{value:.9g}")
+    return value
+
+
+def shown(name: str) -> str:
+    """What the command of a golden file prints now, on both streams."""
+    result = run(*CASES[name])
+    assert result.code == (3 if name == "does-not-fit.txt" else 0), result.err
+    text = result.out + result.err
+    if name.endswith(".json"):
+        return json.dumps(rounded(json.loads(text)), indent=1) + "\n"
+    if name.endswith(".csv"):
+        rows = [line.split(",") for line in text.splitlines()]
+        return "".join(",".join(_digits(cell) for cell in row) + "\n" for row in rows)
+    lines = text.splitlines(keepends=True)
+    return "".join(lines[: HEAD.get(name, len(lines))])
+
+
+def _digits(cell: str) -> str:
+    try:
+        return f"{float(cell):.9g}"
+    except ValueError:
+        return cell
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_output_is_as_kept(name: str) -> None:
+    path = HERE / name
+    found = shown(name)
+    if os.environ.get("PERTOKEN_GOLDEN") == "write":
+        path.write_text(found, encoding="utf-8")
+    kept = path.read_text(encoding="utf-8")
+    assert found == kept, f"{name} changed; if that is meant, run with PERTOKEN_GOLDEN=write and read the difference"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_text_is_readable(name: str) -> None:
+    text = shown(name)
+    for wrong in ("nan", "inf ", "None", "NaN", "Traceback", "-0.0", "$-", "{'", "\t"):
+        assert wrong not in text, wrong
+    if name.startswith(("price-70b.t", "price-8b", "load", "no-rent", "help")):
+        widest = max(text.splitlines(), key=len)
+        assert len(widest) <= 120, widest
+    assert not any(line != line.rstrip() for line in text.splitlines())
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.name for path in HERE.glob("*.*")} - {"__init__.py", "test_golden.py"} == set(CASES)
