@@ -137,8 +137,14 @@ def at_rate(deployment: Deployment, moments: Moments, rate: Number) -> Steady:
     state = state_at(solve(lambda y: np.log(np.maximum(state_at(y).rate, 1e-300) / rate), low, high, ceiling))
     # near an empty system y is all but constant; the busy share then follows from the rate itself
     busy = np.minimum(1.0, rate * state.step_s / state.finished)
-    waits = busy * state.step_s / 2.0  # an arrival finds a step under way and waits for its end
-    return replace(state, busy=busy, ttft_s=state.ttft_s + waits, wait_s=state.wait_s + waits)
+    budget = np.maximum(deployment.profile.token_budget.value - state.finished * moments.decoded, 1.0)
+    mixed = state.kinds[1].seconds
+    # the prompts ahead of a Poisson arrival (Pollaczek and Khinchine), each served in steps of the whole budget
+    load = np.minimum(rate * moments.fresh / budget * mixed, 1.0 - 1e-9)
+    service = np.maximum(1.0, moments.fresh / budget) * mixed
+    ahead = load / (1.0 - load) * service * moments.fresh_squared / moments.fresh**2 / 2.0
+    wait = ahead + busy * state.step_s / 2.0  # and the step under way
+    return replace(state, busy=busy, ttft_s=state.ttft_s - state.wait_s + wait, wait_s=wait)
 
 
 def _binding(limits: dict[str, Number], goal_free: str) -> str:
