@@ -112,10 +112,19 @@ class Resolver:
     def scenario(self, deployment: Deployment) -> dict[str, Any]:
         """The knobs that give this answer again, machine included."""
         chosen = {"on": f"{deployment.accelerators}x{deployment.accelerator.name}"}
-        given = dict(self.knobs)
+        given = self._sent() | dict(self.knobs)
         if "on" in given and given["on"].endswith(".toml"):
             chosen = {"on": f"{deployment.accelerators}x{parse_path(given['on'])}"}
         return given | chosen
+
+    def _sent(self) -> dict[str, Any]:
+        """Knobs of a workload that was given as such; lengths of single requests have none."""
+        w = self.workload
+        if w.input is None:
+            return {}
+        found = {name: getattr(w, name) for name in ("concurrency", "rps", "load") if getattr(w, name) is not None}
+        goals = {name: min(getattr(w.goals, name), KNOBS[name].high) for name in ("ttft", "tpot")}
+        return {"input": str(w.input), "output": str(w.output), "cached": w.cached, **goals, **found}
 
     def _lengths(self) -> Lengths:
         """Lengths of requests, from knobs."""
@@ -242,7 +251,8 @@ class Resolver:
             network = k.get("network", DEFAULT_NETWORK)
             half = precision if precision.kv != "bf16" or accelerator.half == "bf16" else replace(precision, kv="fp16")
             profile = self.profile(accelerator)
-            found = Deployment(model, half, accelerator, split, profile, machines.chooser(accelerator), network)
+            chooser = machines.chooser(accelerator, profile.name)
+            found = Deployment(model, half, accelerator, split, profile, chooser, network)
             if split.dp == 1 or "dp" in k or "pp" in k or found.fits(longest):
                 return found
             # one replica does not fit a link domain: the domains become pipeline stages

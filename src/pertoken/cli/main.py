@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from pertoken import __version__
+from pertoken.cli.validate import validate
 from pertoken.errors import PertokenError
 from pertoken.knobs import KNOBS
 
@@ -149,15 +150,23 @@ def _known(table: dict[str, Any]) -> dict[str, Any]:
     return {key.replace("-", "_"): value for key, value in table.items()}
 
 
+def _kind(text: str, known: tuple[str, ...]) -> str:
+    if text not in known:
+        near = difflib.get_close_matches(text, known, n=1, cutoff=0.5)
+        guess = f"did you mean {near[0]}? " if near else ""
+        raise PertokenError(f"{text[:60]!r} is no kind of entry; {guess}kinds: {', '.join(known)}")
+    return text
+
+
 @cli.command("list")
-@click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
+@click.argument("kind", metavar="KIND")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(kind: str, as_json: bool) -> None:
     """List the catalog. KIND is models, accelerators, engines, rates or traces."""
     from pertoken.cli import catalog
     from pertoken.report import text
 
-    rows = catalog.rows(kind)
+    rows = catalog.rows(_kind(kind, KINDS))
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -166,7 +175,7 @@ def list_(kind: str, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("kind", type=click.Choice(["model", "accelerator", "engine"]), metavar="KIND")
+@click.argument("kind", metavar="KIND")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(kind: str, name: str, as_json: bool) -> None:
@@ -177,7 +186,7 @@ def show(kind: str, name: str, as_json: bool) -> None:
     """
     from pertoken.cli import catalog
 
-    found = catalog.entry(kind, name)
+    found = catalog.entry(_kind(kind, tuple(name.removesuffix("s") for name in KINDS[:3])), name)
     if as_json:
         click.echo(json.dumps(found, indent=2, allow_nan=False))
         return
@@ -188,6 +197,9 @@ def _complain(sentence: str) -> None:
     """One line on stderr; what a user typed or a file holds cannot break it or reach the terminal as controls."""
     line = " ".join(sentence.split())
     click.echo("pertoken: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), err=True)
+
+
+cli.add_command(validate)
 
 
 def run() -> None:

@@ -46,6 +46,12 @@ def wrap(text: str, first: str = "  - ", rest: str = "    ") -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
 
 
+def bullets(sentences: Iterable[str]) -> list[str]:
+    """Short sentences in running lines, a bullet before each."""
+    kept = "  ".join(f"*\u00a0{sentence}" for sentence in sentences)  # a bullet stays with its first word
+    return [line.replace("\u00a0", " ") for line in wrap(kept, "  ", "  ")]
+
+
 def _range(figure: Interval) -> str:
     return f"({format_money(figure.low)} to {format_money(figure.high)})"
 
@@ -69,14 +75,14 @@ def _money(cost: Cost) -> list[str]:
     dollars, tokens = cost.per_million, cost.tokens_per_request
     rows = [[name, format_money(figure.value), "per million tokens", _range(figure)]
             for name, figure in (("input", dollars.input), ("output", dollars.output))]  # fmt: skip
-    note = "its own load only" if tokens["cached"] else "its own load only; none in this traffic"
+    note = "to load it; none in this traffic" if not tokens["cached"] else "to load it"
     rows.append(["cached", format_money(dollars.cached.value), "per million tokens", f"({note})"])
     lines = ["  " + line for line in table(rows)]
     lines[1] += f"   {cost.ratio:.1f} x input"
     if cost.cached_increment is not None:
         extra = format_money(cost.cached_increment * 1e6)
         lines.append(
-            f"          reading it again costs the other tokens {extra} per million cached (in their price, not added)"
+            f"          being in the context, it costs the other tokens {extra} per million (in their price, not added)"
         )
     per_hour = cost.requests_per_s * cost.bill.period_s
     idle = f" + {format_money(cost.bill.idle_usd / per_hour)} idle" if cost.bill.idle_usd > 0 else ""
@@ -114,9 +120,9 @@ def why(cost: Cost) -> list[str]:
         "    ",
     )
     lines += wrap(
-        f"bound by {cost.operating.bound}; utilisation {cost.utilisation:.0%}, load"
-        f" {cost.requests_per_s / cost.operating.most_rate:.0%}, MFU {cost.mfu:.0%}, KV cache {float(state.kv_occupancy):.0%}"
-        f" full of {d.kv_tokens:,.0f} tokens",
+        f"bound by {cost.operating.bound}; busy {cost.utilisation:.0%} of paid time (utilisation), at"
+        f" {cost.requests_per_s / cost.operating.most_rate:.0%} of the highest rate within the goals (load), with"
+        f" {cost.mfu:.0%} of peak FLOP/s (MFU); KV cache {float(state.kv_occupancy):.0%} full of {d.kv_tokens:,.0f} tokens",
         "  ",
         "    ",
     )
@@ -152,7 +158,7 @@ def receipt(cost: Cost) -> list[str]:
 
 def assumptions(cost: Cost) -> list[str]:
     """What was not given."""
-    return wrap("; ".join(cost.assumed), "  ", "  ")
+    return bullets(cost.assumed)
 
 
 def answer(cost: Cost) -> str:
@@ -199,11 +205,11 @@ def comparison(costs: Sequence[Cost]) -> str:
         lines += ["", *wrap(f"{name}: {difference(costs[0], cost)}", "", "  ")]
     shared = [s for s in costs[0].assumed if all(s in c.assumed for c in costs)]
     if shared:
-        lines += ["", "assumed in all cases", *wrap("; ".join(shared), "  ", "  ")]
+        lines += ["", "assumed in all cases", *bullets(shared)]
     for cost in costs:  # rents and borrowed efficiencies differ by machine, and may be what decides
         if own := [s for s in cost.assumed if s not in shared]:
             name = ", ".join(f"{key} {cost.scenario.get(key, 'default')}" for key in varied) or "this case"
-            lines += [f"{name}: also assumed", *wrap("; ".join(own), "  ", "  ")]
+            lines += [f"{name}: also assumed", *bullets(own)]
     unpriced = dict.fromkeys(cost.deployment.accelerator.name for cost in costs if cost.rate is None)
     if unpriced:
         lines += [
