@@ -31,7 +31,10 @@ def from_entry(table: Mapping[str, Any]) -> Checkpoint:
 
 
 def _from_files(config: Path) -> Checkpoint:
-    beside = [config.parent / "hf_quant_config.json", config.with_suffix("").with_suffix(".hf_quant_config.json")]
+    beside = [
+        config.parent / "hf_quant_config.json",
+        config.parent / f"{config.name.removesuffix('.json')}.hf_quant_config.json",
+    ]
     found = next((path for path in beside if path.is_file()), None)
     quant = files.read_json(found) if found else None
     name = config.parent.resolve().name if config.name == "config.json" else config.stem
