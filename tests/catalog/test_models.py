@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 
 import pytest
@@ -83,3 +84,17 @@ def test_the_fewest_accelerators_that_fit_keep_the_split_asked_for() -> None:
     assert (cost.deployment.accelerators, cost.deployment.split.tp) == (4, 4)
     cost = pertoken.price("llama-3.1-8b", on="h100-sxm", dp=3, concurrency=4)
     assert (cost.deployment.accelerators, cost.deployment.split.dp) == (3, 3)
+
+
+def test_quantisation_beside_a_config_with_dots_in_its_name(tmp_path):
+    config = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 128,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 2, "vocab_size": 128,
+        "max_position_embeddings": 512, "torch_dtype": "bfloat16", "hidden_act": "silu",
+    }  # fmt: skip
+    quant = {"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8", "exclude_modules": ["lm_head"]}}
+    (tmp_path / "org--Model-5.1-X.json").write_text(json.dumps(config))
+    (tmp_path / "org--Model-5.1-X.hf_quant_config.json").write_text(json.dumps(quant))
+    found = load_checkpoint(str(tmp_path / "org--Model-5.1-X.json"))
+    assert found.precision.weights == "fp8"
+    assert found.precision.kv == "fp8"
