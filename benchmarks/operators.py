@@ -1,8 +1,8 @@
 """How far fitted efficiencies carry: each accelerator's measured operators against the fit of its sibling.
 
 ``python benchmarks/operators.py WHEEL_OR_FOLDER`` prints for each accelerator and operator the median |log error| with
-its own parameters and with those of the sibling (its own peaks in both), then the cost of evaluating an efficiency as a
-ratio to one array division.
+its own parameters and with those of the sibling (its own peaks in both), then for each engine the same without and with
+its factors, on its own rows, then the cost of evaluating an efficiency as a ratio to one array division.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pertoken.calibrate import fit, operators
+from pertoken.calibrate import engines, fit, operators
 from pertoken.calibrate.__main__ import rates, samples_of
 from pertoken.calibrate.operators import CATALOG_NAMES
 from pertoken.engine.efficiency import Efficiency, efficiency_from_dict
@@ -58,6 +58,31 @@ def carry(places: list[Path]) -> None:
         print(f"{group:20s} median of medians with the sibling's parameters {np.median(values):.3f}")
 
 
+def factors(places: list[Path]) -> None:
+    """Print errors of each engine's own rows without and with its factors."""
+    found = operators.tables(places)
+    every: dict[str, list[tuple[float, float]]] = {}
+    for system in SIBLINGS:
+        own = shipped(system)
+        for samples in samples_of(found, system):
+            at, record = rates(samples, dict(own.peaks)), getattr(own, samples.group).get(samples.key)
+            if at is None or record is None:
+                continue
+            for i, label in enumerate(samples.labels):
+                engine, name = label.split(" ")[2], f"{samples.group}.{samples.key}"
+                factor = own.engines.get(engine, {}).get(name)
+                if factor is None:
+                    continue
+                part = samples.take(np.flatnonzero(samples.teacher == i))
+                part, _ = engines.fair(part, found, label, record, at[1:])
+                off = [float(np.median(np.abs(fit.errors(r, part, *at[1:])))) for r in (record, factor.of(record))]
+                every.setdefault(engine, []).append((off[0], off[1]))
+                print(f"{system:20s} {engine:7s} {name:28s} without {off[0]:.3f}  with {off[1]:.3f}")
+    for engine, values in every.items():
+        before, after = np.median(np.array(values), axis=0)
+        print(f"{engine:20s} median of medians without factors {before:.3f}  with {after:.3f}")
+
+
 def speed() -> None:
     """Print the cost of one efficiency over an array, against one division."""
     one = shipped("h100_sxm").matmul["bf16"]
@@ -71,4 +96,5 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("give the aiconfigurator-core wheel or its folder")
     carry([Path(argument) for argument in sys.argv[1:]])
+    factors([Path(argument) for argument in sys.argv[1:]])
     speed()

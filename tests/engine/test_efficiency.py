@@ -19,6 +19,8 @@ from pertoken.engine.efficiency import (
     Residual,
     efficiency_from_dict,
 )
+from pertoken.engine.factor import EngineFactor
+from pertoken.engine.transfer import Chooser
 from pertoken.errors import PertokenError
 
 MATMUL = MatmulEfficiency(0.8, 60.0, 40.0, 150.0, 0.82, 1e6, 4e-6)
@@ -175,3 +177,60 @@ def test_shipped_fits_are_neither_free_nor_hopeless(file: object) -> None:
 def test_the_median_residual_is_small(file: object) -> None:
     for name, spread in shipped(file).residuals.items():
         assert abs(spread.q50) < 0.15, name
+
+
+def test_a_factor_changes_what_binds_and_no_share_passes_one() -> None:
+    slow = EngineFactor(memory=1.25, compute=2.0, launch=1.5).of(MATMUL)
+    assert slow.bandwidth == pytest.approx(0.82 / 1.25)
+    assert slow.peak == pytest.approx(0.4)
+    assert slow.launch_s == pytest.approx(6e-6)
+    assert (slow.m_half, slow.bytes_half) == (MATMUL.m_half, MATMUL.bytes_half)
+    fast = EngineFactor(memory=0.25, compute=0.25).of(MATMUL)
+    assert (fast.peak, fast.bandwidth) == (1.0, 1.0)
+    reduce = EngineFactor(launch=1.4).of(REDUCE)
+    assert reduce.latency(8) == pytest.approx(1.4 * REDUCE.latency(8))
+    assert reduce.bandwidth == REDUCE.bandwidth
+
+
+def test_no_factor_changes_nothing() -> None:
+    for one in (MATMUL, EXPERTS, ATTENTION, LATENT, REDUCE):
+        assert EngineFactor().of(one) == one
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 9.0, float("nan"), "x"])
+def test_refuses_factors_that_are_none(value: object) -> None:
+    with pytest.raises(PertokenError, match="memory"):
+        EngineFactor(memory=value)  # type: ignore[arg-type]
+
+
+def test_a_chooser_applies_the_factor_of_its_engine_only() -> None:
+    one = Efficiency("x", {"fp8": MATMUL, "bf16": MATMUL}, engines={"vllm": {"matmul.fp8": EngineFactor(memory=1.25)}})
+    assert Chooser(one).kernel("matmul", "fp8", "fp8") is MATMUL
+    assert Chooser(one, engine="sglang").kernel("matmul", "fp8", "fp8") is MATMUL
+    assert Chooser(one, None, [], "vllm").kernel("matmul", "fp8", "fp8").bandwidth == pytest.approx(0.82 / 1.25)
+    assert Chooser(one, None, [], "vllm").kernel("matmul", "bf16", "bf16") is MATMUL
+
+
+@pytest.mark.parametrize(
+    ("engines", "says"),
+    [
+        ({"vllm": {"matmul.fp8": {"memmory": 1.0}}}, "engines.vllm.matmul.fp8: its keys must be among"),
+        ({"vllm": {"matmul.fp8": {"memory": 40.0}}}, "engines.vllm.matmul.fp8: memory is 40.0"),
+        ({"vllm": 1.2}, "a table of tables"),
+    ],
+)
+def test_reading_factors_says_what_is_wrong(engines: dict[str, object], says: str) -> None:
+    with pytest.raises(PertokenError, match=says):
+        efficiency_from_dict({"accelerator": "x", "engines": engines})
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda p: p.name)
+def test_shipped_factors_are_of_known_kernels_and_moderate(file: object) -> None:
+    made = shipped(file)
+    assert set(made.engines) <= {"vllm", "sglang", "trtllm"}
+    for engine, factors in made.engines.items():
+        for name, factor in factors.items():
+            group, key = name.split(".")
+            assert key in getattr(made, group), (engine, name)
+            assert 0.45 < factor.memory < 2.1, (engine, name)
+            assert 0.45 < factor.compute < 2.1, (engine, name)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pertoken.calibrate import fit, operators, skew
+from pertoken.calibrate import engines, fit, operators, skew
 from pertoken.calibrate.operators import CACHE, CATALOG_NAMES, FORMS, Samples, Table
 from pertoken.calibrate.peaks import read_peaks
 from pertoken.engine.efficiency import Efficiency
@@ -74,6 +74,12 @@ def calibrate(found: list[Table], system: str, peaks: Peaks) -> tuple[dict[str, 
             rows = int((used.teacher == i).sum())
             tables += [f"{label}, {samples.group}.{samples.key}: {rows} rows"] if rows else []
         tables += dropped
+        for engine in engines.ENGINES:
+            name = f"{samples.group}.{samples.key}"
+            own = engines.factor(found, system, engine, name, record, at[1:])
+            tables += own.notes
+            if own.factor:
+                made.setdefault("engines", {}).setdefault(engine, {})[name] = own.factor
         lines.append(report(system, record, used, *at[1:]))
     share = operators.elementwise(found, system, peaks["memory"])
     return made | ({"elementwise": share} if share else {}) | {"tables": tables}, lines
@@ -101,7 +107,7 @@ def as_toml(made: dict[str, Any], today: dt.date) -> str:
     for origin in origins:
         lines += ["", "[sources.tables]", f'title = "{origin}, measured operator tables (Apache-2.0)"']
         lines += [f'url = "{_HOME}"', f"read = {today}"]
-    order = [f.name for f in fields(Efficiency) if isinstance(made.get(f.name), dict)]
+    order = [f.name for f in fields(Efficiency) if f.name != "engines" and isinstance(made.get(f.name), dict)]
     for group in order:
         rows = made[group]
         if group in ("arithmetic", "peaks"):
@@ -111,6 +117,11 @@ def as_toml(made: dict[str, Any], today: dt.date) -> str:
         for key, row in rows.items():
             inner = ", ".join(f"{name} = {_value(value)}" for name, value in row.items())
             lines.append(f"{key if '.' not in key else chr(34) + key + chr(34)} = {{ {inner} }}")
+    for engine, factors in made.get("engines", {}).items():
+        lines += ["", f"[engines.{engine}]"]
+        for key, factor in factors.items():
+            inner = ", ".join(f"{name} = {_value(v)}" for name, v in asdict(factor).items() if v != 1.0)
+            lines.append(f'"{key}" = {{ {inner} }}')
     return "\n".join(lines) + "\n"
 
 

@@ -85,8 +85,15 @@ SPECS = {
 
 def seconds(record: Any, shape: Mapping[str, Array], flops: float, rate: float) -> Array:
     """Predicted seconds [s], by the formula that the engine uses; ``rate`` is the link's for a collective [byte/s]."""
+    compute, memory, launch = parts(record, shape, flops, rate)
+    return np.asarray(np.maximum(compute, memory) + launch)
+
+
+def parts(record: Any, shape: Mapping[str, Array], flops: float, rate: float) -> tuple[Array, Array, Array]:
+    """Predicted seconds of arithmetic, of memory or link, and of what does not depend on size [s]."""
     if isinstance(record, CollectiveEfficiency):
-        return np.asarray(record.seconds(shape["bytes"], shape["ranks"], rate))
+        launch = record.latency(shape["ranks"])
+        return np.zeros(len(launch)), record.seconds(shape["bytes"], shape["ranks"], rate) - launch, launch
     if isinstance(record, MatmulEfficiency | ExpertsEfficiency):
         compute, memory = record.compute(shape["m"], shape["n"], shape["k"]), record.memory(shape["bytes"])
     else:
@@ -94,8 +101,8 @@ def seconds(record: Any, shape: Mapping[str, Array], flops: float, rate: float) 
         # pairs = context + (new + 1) / 2, handed over as context with no further token
         compute = record.compute(-1.0, shape["pairs"], last)
         memory = record.memory(shape["bytes"], shape["pairs"])
-    both = np.maximum(shape["flop"] / (flops * compute), shape["bytes"] / (rate * memory))
-    return np.asarray(both + record.launch_s)
+    launch = np.full(len(compute), record.launch_s)
+    return shape["flop"] / (flops * compute), shape["bytes"] / (rate * memory), launch
 
 
 def usable(samples: Samples, flops: float, rate: float) -> tuple[Samples, tuple[str, ...]]:
@@ -117,22 +124,35 @@ def usable(samples: Samples, flops: float, rate: float) -> tuple[Samples, tuple[
     for i, why in _unfit(samples, rate):
         good &= samples.teacher != i
         dropped.append(f"{samples.labels[i]}, {name}: left out, {why}")
-    if samples.group in ("matmul", "experts", "decode", "latent_decode"):
-        size = samples.shape["bytes"]
-        bound = size / rate > samples.shape["flop"] / flops
-        beats = bound & (size > BEATS * rate * samples.seconds)
-        if samples.group == "experts":
-            impossible = good & np.isin(_model(samples), _model(samples)[beats & (size > CACHE_MOST)])
-            good &= ~impossible
-            if impossible.any():
-                dropped.append(f"{name}: {int(impossible.sum())} rows left out, faster than memory")
-        cached = beats & good & (size < CACHE_MOST)
-        if cached.sum() > 5:
-            edge = 1.5 * float(np.quantile(size[cached], 0.98))
-            cached = good & bound & (size > 2e6) & (size < edge)
-            good &= ~cached
-            dropped.append(f"{name}: {int(cached.sum())} rows left out, cached reads under {edge:.2g} byte")
+    fair, said = readable(samples, flops, rate, good)
+    good &= fair
+    dropped += [f"{name}: {sentence}" for sentence in said]
     return samples.take(np.flatnonzero(good)), tuple(dropped)
+
+
+def readable(
+    samples: Samples, flops: float, rate: float, good: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Rows among the good ones that read what their columns say, from memory, and what was left out."""
+    good = np.ones(len(samples.seconds), dtype=bool) if good is None else good.copy()
+    if samples.group not in ("matmul", "experts", "decode", "latent_decode"):
+        return good, []
+    dropped = []
+    size = samples.shape["bytes"]
+    bound = size / rate > samples.shape["flop"] / flops
+    beats = bound & (size > BEATS * rate * samples.seconds)
+    if samples.group == "experts":
+        impossible = good & np.isin(models(samples), models(samples)[beats & (size > CACHE_MOST)])
+        good &= ~impossible
+        if impossible.any():
+            dropped.append(f"{int(impossible.sum())} rows left out, faster than memory")
+    cached = beats & good & (size < CACHE_MOST)
+    if cached.sum() > 5:
+        edge = 1.5 * float(np.quantile(size[cached], 0.98))
+        cached = good & bound & (size > 2e6) & (size < edge)
+        good &= ~cached
+        dropped.append(f"{int(cached.sum())} rows left out, cached reads under {edge:.2g} byte")
+    return good, dropped
 
 
 def _unfit(samples: Samples, rate: float) -> list[tuple[int, str]]:
@@ -163,7 +183,7 @@ def _unsplit(samples: Samples, rate: float) -> list[int]:
     return [i for i, mine in found if len(mine) and float(np.median(mine)) < 0.02]
 
 
-def _model(samples: Samples) -> NDArray[np.int64]:
+def models(samples: Samples) -> NDArray[np.int64]:
     """Which model, in which table, each row of experts is of."""
     rows = np.stack([samples.shape[name] for name in ("k", "active", "experts")] + [samples.teacher.astype(float)])
     return np.ravel(np.unique(rows, axis=1, return_inverse=True)[1])

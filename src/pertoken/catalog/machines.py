@@ -52,10 +52,12 @@ def load_efficiency(name: str) -> Efficiency:
     return efficiency_from_dict(files.entry("efficiency", name))
 
 
-def chooser(accelerator: Accelerator) -> Chooser:
-    """Efficiencies for an accelerator: its own, or those of the measured one nearest to it."""
+def chooser(accelerator: Accelerator, engine: str = "") -> Chooser:
+    """Efficiencies for an accelerator under an engine: its own, or those of the measured one nearest to it."""
     measured = files.names("efficiency")
     own = accelerator.name if accelerator.name in measured else _NEAREST.get(accelerator.family, REFERENCE)
     own = own if own in measured else REFERENCE
     notes = [] if own == accelerator.name else [f"kernel efficiencies of {accelerator.name}: those measured on {own}"]
-    return Chooser(load_efficiency(own), None if own == REFERENCE else load_efficiency(REFERENCE), notes)
+    # what tells one engine's kernels from another's was measured on NVIDIA's and holds for no one else's
+    engine = engine if accelerator.vendor.lower() == "nvidia" else ""
+    return Chooser(load_efficiency(own), None if own == REFERENCE else load_efficiency(REFERENCE), notes, engine)

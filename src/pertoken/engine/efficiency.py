@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from pertoken.engine.factor import EngineFactor, factors_from_dict
 from pertoken.errors import PertokenError
 
 Number = Any
@@ -303,6 +304,8 @@ class Efficiency:
         What taught it: wheel, system, framework, version, table, rows.
     elementwise : float or None
         Share of the memory rate in operations that only move activations [1]; None when not measured.
+    engines : mapping of str to mapping of str to EngineFactor
+        By engine and by ``matmul.fp8`` and so on, where an engine's own kernel was measured and differs from the fit.
     """
 
     accelerator: str
@@ -318,6 +321,7 @@ class Efficiency:
     residuals: Mapping[str, Residual] = field(default_factory=dict)
     tables: tuple[str, ...] = ()
     elementwise: float | None = None
+    engines: Mapping[str, Mapping[str, EngineFactor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.elementwise is not None and not 0.0 < self.elementwise <= 1.0:
@@ -357,6 +361,7 @@ def efficiency_from_dict(table: Mapping[str, Any]) -> Efficiency:
         group: {key: _record(kind, row, f"{name}: {group}.{key}") for key, row in table.get(group, {}).items()}
         for group, kind in _DICTS.items()
     }
+    made["engines"] = factors_from_dict(table.get("engines", {}), name)
     rest = {key: table[key] for key in ("arithmetic", "peaks", "elementwise") if key in table}
     return Efficiency(accelerator=name, tables=tuple(table.get("tables", ())), **made, **rest)
 

@@ -49,11 +49,14 @@ class Chooser:
         Another accelerator's, for what the first lacks.
     assumed : list of str
         Sentences on what stood in, in the order met.
+    engine : str
+        Engine whose own kernels are asked for; with none, those of the fit over all engines.
     """
 
     efficiency: Efficiency
     fallback: Efficiency | None = None
     assumed: list[str] = field(default_factory=list)
+    engine: str = ""
 
     def _note(self, sentence: str) -> None:
         if sentence not in self.assumed:
@@ -68,7 +71,8 @@ class Chooser:
                 if found is not None:
                     if name != key or known is not self.efficiency:
                         self._note(f"{group} efficiency in {key}: that of {name} on {known.accelerator}")
-                    return found
+                    factor = known.engines.get(self.engine, {}).get(f"{group}.{name}")
+                    return factor.of(found) if factor else found
         raise PertokenError(
             f"no {group} efficiency is known for {self.efficiency.accelerator}; use another accelerator"
         )
