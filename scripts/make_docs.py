@@ -1,6 +1,7 @@
 """Rewrite the examples in README.md and docs: what stands under each ``$ pertoken`` line becomes what the command prints.
 
-Also writes docs/knobs.md from the table of knobs. ``tests/test_docs.py`` checks that nothing has drifted.
+Also writes docs/knobs.md from the table of knobs, and the errors in docs/validation.md from the measured rows.
+``tests/test_docs.py`` checks that the examples and the knobs have not drifted; the errors have ceilings of their own.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from pertoken.knobs import KNOBS
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"```console\n\$ (?P<command>(?:pertoken|python benchmarks/)[^\n]*)\n(?P<output>.*?)```", re.DOTALL)
+TABLE = re.compile(r"(<!-- errors -->\n).*?(<!-- end of errors -->)", re.DOTALL)
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 
 
@@ -60,12 +62,25 @@ def knob_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def validation_page(page: str) -> str:
+    """The page on measurements, its table of errors made anew."""
+    from pertoken.cli.validate import validation
+    from pertoken.report.validation import markdown_table, tallies
+
+    found, _ = validation([])
+    heads = ("source", "metric", "regime", "rows", "median", "p90", "bias", "in 90%", "refused")
+    counts = "\n".join(f"- {line}" for line in tallies(found))
+    made = f"{markdown_table(found.groups(heads[:3]), heads)}\n{counts}\n"
+    return TABLE.sub(lambda m: f"{m[1]}{made}{m[2]}", page)
+
+
 def pages() -> dict[Path, str]:
     """What every generated page should be."""
     found = {
         ROOT / name: renewed((ROOT / name).read_text(encoding="utf-8")) for name in PAGES if name != "docs/knobs.md"
     }
-    return found | {ROOT / "docs" / "knobs.md": knob_page()}
+    measured = ROOT / "docs" / "validation.md"
+    return found | {ROOT / "docs" / "knobs.md": knob_page(), measured: validation_page(found[measured])}
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def test_names_and_splits(arguments: tuple[str, ...], says: str) -> None:
 
 @pytest.mark.parametrize(("arguments", "says"), [
     (("prise", "llama-3.1-8b"), "did you mean price?"),
-    (("list", "modles"), "'models'"),
+    (("list", "modles"), "did you mean models"),
     (("list",), "models"),
     (("show", "model"), "NAME"),
     (("show", "model", "nope"), "not in the catalog"),

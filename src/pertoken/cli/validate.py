@@ -58,7 +58,9 @@ def validation(paths: list[Path]) -> tuple[Validation, list[str]]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: groups, refused, sources.")
 @click.option("--rows", is_flag=True, help="With --json: every row too.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: every row with its prediction, SI units.")
-@click.option("-o", "--output-file", "target", metavar="FILE", help="Also write .json .csv .md .txt, or a chart .png .svg.")
+@click.option(
+    "-o", "--output-file", "target", metavar="FILE", help="Also write .json .csv .md .txt, or a chart .png .svg."
+)
 def validate(files: tuple[str, ...], as_json: bool, rows: bool, as_csv: bool, target: str | None) -> None:
     """Predictions against measurements, by source, metric, regime and model family.
 
@@ -71,6 +73,7 @@ def validate(files: tuple[str, ...], as_json: bool, rows: bool, as_csv: bool, ta
     pertoken validate mine.csv -o chart.svg
     """
     from pertoken.report import validation as report
+    from pertoken.report.text import plain
 
     if as_json and as_csv:
         raise PertokenError("--json and --csv cannot both be given; leave one out, or write the other with -o")
@@ -81,7 +84,7 @@ def validate(files: tuple[str, ...], as_json: bool, rows: bool, as_csv: bool, ta
         report.check_form(path)
     found, notes = validation([Path(name).expanduser() for name in files])
     for note in notes:
-        click.echo(f"pertoken: {report.plain(note)}", err=True)
+        click.echo(f"pertoken: {plain(note)}", err=True)
     shown = report.as_json(found, rows) if as_json else report.as_csv(found) if as_csv else report.as_text(found)
     click.echo(shown, nl=False)
     if path:

@@ -71,7 +71,7 @@ class MatmulOp(Operation):
         k, n = self.matmul.k, self.matmul.n
         flop = 2.0 * k * n * rows
         moved = rows * (k * self.input_bytes + n * HALF_BYTES)
-        rate = self.bandwidth * self.efficiency.memory(self.weight_bytes + moved)
+        each = 1.0 / (self.bandwidth * self.efficiency.memory(self.weight_bytes + moved))  # s/byte
         compute = flop / (self.flops * self.efficiency.compute(np.maximum(rows, 1.0), n, k))
         return [
             Timed(
@@ -79,8 +79,8 @@ class MatmulOp(Operation):
                 self.group,
                 self.count,
                 Work(flop=flop, weight_bytes=self.weight_bytes, activation_bytes=moved),
-                fixed_s=self.weight_bytes / rate,
-                moved_s=moved / rate,
+                fixed_s=self.weight_bytes * each,
+                moved_s=moved * each,
                 compute_s=compute,
                 overhead_s=self.efficiency.launch_s,
                 input_tokens=0.0 if self.last_only else step.input_tokens,
@@ -146,7 +146,7 @@ class AttentionOp(Operation):
             seen = np.maximum(context, FAR)
         size = np.maximum(size, 1.0)
         compute = flop / (self.flops * efficiency.compute(new, seen, self.lanes))
-        again = att.expand_flop(new, context, cached, self.tp) * sequences
+        again = att.expand_flop(new, context, cached, self.tp)
         tokens = sequences * new
         return Timed(
             f"{phase}_{self.name}",
@@ -160,7 +160,7 @@ class AttentionOp(Operation):
             fixed="kv",
             input_tokens=tokens if phase == "prefill" else 0.0,
             output_tokens=tokens if phase == "decode" else 0.0,
-            cached_share=again / np.maximum(flop, 1.0),
+            cached_share=0.0 if isinstance(again, float) else again * sequences / np.maximum(flop, 1.0),
         )
 
 

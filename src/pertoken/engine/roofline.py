@@ -69,7 +69,8 @@ class Timed:
     @property
     def seconds(self) -> Number:
         """Seconds of all repeats: compute and memory overlap, link and overhead add [s]."""
-        return self.count * (np.maximum(self.compute_s, self.memory_s) + self.link_s + self.overhead_s)
+        beside = [s for s in (self.link_s, self.overhead_s) if not (isinstance(s, float) and s == 0.0)]
+        return self.count * sum(beside, np.maximum(self.compute_s, self.memory_s))
 
 
 def total_seconds(ops: Sequence[Timed]) -> Number:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 Number = Any
@@ -69,27 +70,27 @@ class Step:
     prefill: Prefill | None = None
     finishing: Number = 0.0
 
-    @property
+    @cached_property
     def input_tokens(self) -> Number:
         """New input tokens [token]."""
         return self.prefill.tokens if self.prefill else 0.0
 
-    @property
+    @cached_property
     def decode_tokens(self) -> Number:
         """Sequences that decode, one token each [token]."""
         return sum(d.sequences for d in self.decodes) if self.decodes else 0.0
 
-    @property
+    @cached_property
     def tokens(self) -> Number:
         """Tokens that pass through the layers [token]."""
         return self.input_tokens + self.decode_tokens
 
-    @property
+    @cached_property
     def emitted(self) -> Number:
         """Output tokens emitted, those of finishing prompts included [token]."""
         return self.decode_tokens + self.finishing
 
-    @property
+    @cached_property
     def sequences(self) -> Number:
         """Sequences in the step."""
         return self.decode_tokens + (self.prefill.sequences if self.prefill else 0.0)

@@ -117,7 +117,7 @@ class Attention(ABC):
 
     def expand_flop(self, new: Number, context: Number, cached: Number, tp: int = 1) -> Number:
         """Those of `flop` that expand ``cached`` positions of the context once more [FLOP]."""
-        return 0.0 * cached
+        return 0.0
 
     @property
     def parameters(self) -> int:

@@ -1,0 +1,47 @@
+"""Spellings that sources of measurements use; the catalog keeps them as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Names:
+    """Spellings that sources use, and lengths that their data sets document; see the catalog's tables.
+
+    Parameters
+    ----------
+    engines, models, accelerators, dtypes : mapping of str to str
+        What a spelling (lower case) means. An engine's spelling may be part of a cell.
+    checkpoints : mapping of str to str
+        ``model/dtype`` to the published checkpoint of that kind.
+    metrics : mapping of str to mapping
+        What the metric column says, and what it counts (``counts``: output, total or requests; ``per``: accelerator).
+    notes : sequence of mapping
+        Words in notes (``has``) that tell the kind of load.
+    datasets : sequence of mapping
+        Lengths by words in notes, source or model.
+    flags : sequence of mapping
+        Rows that are shown but kept out of statistics, and why.
+    kv : sequence of mapping
+        Cache formats that follow from a source's own documents.
+    instead : sequence of mapping
+        Models that a source served in another form than its name says.
+    runs : sequence of mapping
+        Requests of one offline run.
+    """
+
+    engines: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    accelerators: Mapping[str, str] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: Sequence[Mapping[str, Any]] = ()
+    datasets: Sequence[Mapping[str, Any]] = ()
+    flags: Sequence[Mapping[str, Any]] = ()
+    kv: Sequence[Mapping[str, Any]] = ()
+    instead: Sequence[Mapping[str, Any]] = ()
+    runs: Sequence[Mapping[str, Any]] = ()

@@ -1,0 +1,374 @@
+"""Measured rows: a line of a table of measurements becomes a `Row` in SI units, or a reason why it cannot be used."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pertoken.calibrate.names import Names
+from pertoken.errors import PertokenError
+
+COLUMNS = (
+    "source", "url_or_repo_path", "date", "engine", "engine_version", "model", "gpu", "n_gpus", "tp", "pp", "ep", "dp",
+    "weight_dtype", "kv_dtype", "isl", "osl", "concurrency_or_max_batch", "request_rate", "metric", "throughput", "ttft_ms",
+    "tpot_ms", "notes",
+)  # fmt: skip
+NEEDED = ("model", "gpu", "n_gpus")
+METRICS = ("ttft", "tpot", "throughput", "energy")
+UNITS = {"ttft": "s", "tpot": "s", "throughput": "token/s", "energy": "J/output token"}
+LOADS = ("closed", "alone", "static", "burst", "open", "saturated")
+REGIMES = ("batch 1", "mid", "saturated", "open loop", "static batch")
+BUSY = 128  # requests in flight above which a closed loop counts as saturated
+MOST_TEXT = 300
+_RANGE = re.compile(r"random_range_ratio ([01](?:\.[0-9]+)?)")
+_REQUESTS = re.compile(r"does not set engine batch: ([0-9]+) requests")
+_QPS = re.compile(r"scheduled_qps=([0-9.]+)")
+_OUT = re.compile(r"mean_out_tokens_per_sample=([0-9.]+)")
+_TOTAL = re.compile(r"total_tok_s=([0-9.]+)")
+_ELAPSED = re.compile(r"elapsed_s=([0-9.]+)")
+_TDP = re.compile(r"average_power/TDP=([0-9.]+)")
+_WATTS = re.compile(r"(?:avg_power|power_w_avg)=([0-9.]+)")
+_PARALLEL = re.compile(r"Parallelism Type=([^;]*)")
+_SIZED = re.compile(r"(TP|PP|EP|Tensor|Pipeline)\s*[=(]\s*([0-9]+)")
+_LATENCY = re.compile(r"(?:e2e_ms=([0-9.]+)|latency_s=([0-9.]+))")
+_PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+# what a cell may hold before it is taken for another unit
+_LIMITS = {
+    "ttft_ms": (0.5, 3.6e6, "milliseconds"), "tpot_ms": (0.1, 1e5, "milliseconds"), "throughput": (1e-3, 1e9, "tokens/s"),
+}  # fmt: skip
+
+
+class Refused(PertokenError):
+    """Why a row cannot be predicted. ``kind`` is ``unstated``, ``unknown``, ``unreadable``, ``unmodelled`` or ``misfit``."""
+
+    def __init__(self, reason: str, kind: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement of a deployment under a load.
+
+    Parameters
+    ----------
+    line : int
+        Line in its file.
+    cells : mapping
+        As read.
+    engine, model, accelerator : str
+        Engine profile, and the model's and accelerator's names as the catalog is to be asked for them.
+    count : int
+        Accelerators.
+    split : mapping of str to int
+        Those of tp, pp, ep, dp that are stated.
+    weights, kv : str
+        Formats; empty when the checkpoint's are to be assumed. ``fp8_block`` is fp8 with block scales.
+    input, output : str
+        Lengths, as `pertoken.serving.trace.parse_distribution` reads them [token].
+    load : str
+        One of `LOADS`.
+    amount : float
+        Requests in flight, sequences of the batch or burst, or requests/s.
+    measured : mapping of str to float
+        Figures by metric, SI units.
+    counts : str
+        What throughput counts: ``output``, ``total`` or ``requests``.
+    goals : tuple of float
+        TTFT and TPOT that a saturated load must keep [s].
+    power_share : float
+        Measured mean power over board power; NaN when not measured.
+    requests : float
+        Requests of an offline run; NaN when not documented.
+    flag : str
+        Why the row is kept out of statistics; empty when it is not.
+    assumed : tuple of str
+        What the row does not state.
+    """
+
+    line: int
+    cells: Mapping[str, str]
+    engine: str
+    model: str
+    accelerator: str
+    count: int
+    split: Mapping[str, int]
+    weights: str
+    kv: str
+    input: str
+    output: str
+    load: str
+    amount: float
+    measured: Mapping[str, float]
+    counts: str = "output"
+    goals: tuple[float, float] = (math.inf, math.inf)
+    power_share: float = math.nan
+    watts: float = math.nan
+    latency_s: float = math.nan
+    requests: float = math.nan
+    flag: str = ""
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Whose measurement it is."""
+        return self.cells.get("source", "").strip() or "unnamed"
+
+    @property
+    def regime(self) -> str:
+        """One of `REGIMES`."""
+        if self.load == "closed":
+            return "batch 1" if self.amount <= 1 else "saturated" if self.amount > BUSY else "mid"
+        return {"alone": "batch 1", "static": "static batch", "open": "open loop"}.get(self.load, "saturated")
+
+
+def clean(cell: object) -> str:
+    """A cell without spaces at its ends or control characters."""
+    return "".join(c for c in str(cell or "")[:20_000] if c.isprintable()).strip()
+
+
+def _number(cells: Mapping[str, str], key: str, low: float, high: float, what: str) -> float | None:
+    text = cells.get(key, "").replace(",", "")
+    if text.lower() in ("", "n/a", "na", "nan", "none", "null"):
+        return None
+    if not _PLAIN.fullmatch(text):
+        raise Refused(f"{key} is not a number in {what}", "unreadable", text[:40])
+    value = float(text)
+    if not low <= value <= high:
+        raise Refused(f"{key} is not within {low:g} to {high:g} {what}: another unit?", "unreadable", text[:40])
+    return value
+
+
+def _whole(cells: Mapping[str, str], key: str) -> int | None:
+    value = _number(cells, key, 0, 100_000, "accelerators")
+    if value is None or value == 0:  # a size of 0 is how one source writes 'not set'
+        return None
+    if value != int(value):
+        raise Refused(f"{key} is not a whole number", "unreadable", cells[key][:40])
+    return int(value)
+
+
+def states_enough(cells: Mapping[str, str], names: Names) -> bool:
+    """Whether a row states model, accelerator, count and lengths, its data set's documented ones included."""
+    if not all(cells.get(key) for key in NEEDED) or cells.get("n_gpus") in ("0", "N/A"):
+        return False
+    return bool(cells.get("isl") and cells.get("osl")) or "input" in (_dataset(cells, names) or {})
+
+
+def _matches(rule: Mapping[str, Any], cells: Mapping[str, str]) -> bool:
+    """Whether every column that a rule names holds one of the rule's words."""
+    wanted = {key: words if isinstance(words, list) else [words] for key, words in rule.items() if key in COLUMNS}
+    return bool(wanted) and all(
+        any(str(word).lower() in cells.get(key, "").lower() for word in words) for key, words in wanted.items()
+    )
+
+
+def _dataset(cells: Mapping[str, str], names: Names) -> Mapping[str, Any] | None:
+    return next((rule for rule in names.datasets if _matches(rule, cells)), None)
+
+
+def _lengths(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple[str, str]:
+    """Input and output lengths as texts."""
+    found = {key: _number(cells, key, 1, 1e9, "tokens") for key in ("isl", "osl")}
+    given = _dataset(cells, names)
+    notes = cells.get("notes", "")
+    ratio = _RANGE.search(notes)
+    if found["isl"] and found["osl"]:
+        if not ratio:
+            return f"{found['isl']:.0f}", f"{found['osl']:.0f}"
+        low = float(ratio[1])
+        return tuple(f"uniform:{max(1.0, low * v):.0f}-{v:.0f}" for v in (found["isl"], found["osl"]))  # type: ignore[return-value]
+    if given is not None and "input" not in given:
+        raise Refused(f"the data set's mean input length is not documented ({given['note']})", "unstated")
+    if given is None:
+        raise Refused("no input and output lengths, and no data set whose lengths are documented", "unstated")
+    assumed.append(str(given["note"]))
+    means, most = _own_means(cells), given.get("most_output")
+    output = means[1] or (float(m[1]) if (m := _OUT.search(notes)) else float(given["output"]))
+    if most:
+        spread = f"uniform:{max(1.0, 2.0 * output - most):.0f}-{most:.0f}" if output < most else f"{most:.0f}"
+    else:
+        spread = f"{output:.1f}"
+    first = f"{means[0]:.0f}" if means[0] else str(given["input"])
+    return first, spread
+
+
+def _own_means(cells: Mapping[str, str]) -> tuple[float | None, float | None]:
+    """Mean lengths that a row's own totals imply: throughputs x elapsed time over requests."""
+    notes, output = cells.get("notes", ""), _number(cells, "throughput", 1e-3, 1e9, "tokens/s")
+    elapsed, requests, total = _ELAPSED.search(notes), _REQUESTS.search(notes), _TOTAL.search(notes)
+    if not (elapsed and requests and output):
+        return None, None
+    each = float(elapsed[1]) / float(requests[1])
+    fresh = (float(total[1]) - output) * each if total else None
+    return fresh, max(1.0, output * each)
+
+
+def _engine(cells: Mapping[str, str], names: Names, assumed: list[str]) -> str:
+    text = cells.get("engine", "").lower()
+    for spelling, name in names.engines.items():
+        if spelling in text:
+            if name == "vllm" and "vllm" not in text:
+                assumed.append(f"engine {text[:40]} modelled as vLLM")
+            return name
+    assumed.append(f"engine {text[:40] or 'not stated'}: vLLM's profile")
+    return "vllm"
+
+
+def _format(text: str, names: Names) -> str:
+    """A weight format: ``fp8``, ``gemm=fp8;moe=fp8_block`` (the experts hold most weights and decide), or empty."""
+    text = text.lower()
+    parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+    text = parts.get("moe") or parts.get("gemm") or text
+    return names.dtypes.get(text, text)
+
+
+def _load(cells: Mapping[str, str], names: Names, metric: Mapping[str, Any]) -> tuple[str, float]:
+    """Kind of load and its amount."""
+    notes = cells.get("notes", "")
+    kind = str(next((rule["load"] for rule in names.notes if _matches(rule, cells)), metric.get("load", "")))
+    batch = _number(cells, "concurrency_or_max_batch", 1, 1e6, "requests")
+    rate = cells.get("request_rate", "").lower()
+    if not kind:
+        steady = "closed" if batch else "saturated" if rate else ""
+        kind = "open" if rate and rate not in ("inf", "infinity") else steady
+    if kind == "open":
+        stated = _number(cells, "request_rate", 1e-9, 1e9, "requests/s") or (
+            float(q[1]) if (q := _QPS.search(notes)) else None
+        )
+        if stated is None:
+            raise Refused("no request rate", "unstated")
+        return kind, stated
+    if kind == "burst":
+        found = _REQUESTS.search(notes)
+        if not found or int(found[1]) < 1:
+            raise Refused("a burst of unstated size", "unstated")
+        return kind, float(found[1])
+    if kind in ("closed", "static"):
+        if batch is None:
+            raise Refused("no concurrency or batch", "unstated")
+        return kind, batch
+    if kind not in LOADS:
+        raise Refused("neither concurrency, batch nor request rate", "unstated")
+    return kind, 1.0 if kind == "alone" else 0.0
+
+
+def _noted_split(notes: str, count: int) -> dict[str, int]:
+    """Sizes that notes give in words, such as ``Pipeline Parallelism`` or ``Hybrid TP = 2 and PP = 2``."""
+    found = _PARALLEL.search(notes)
+    if not found:
+        return {}
+    sizes = {kind[:1].lower() + "p": int(size) for kind, size in _SIZED.findall(found[1])}
+    if "ep" in sizes:  # the tensor-parallel ranks hold the experts between them
+        return {"tp": count, "ep": sizes["ep"]}
+    if sizes:
+        return sizes
+    kind = found[1].strip().lower()[:1]
+    return {"t": {"tp": count}, "p": {"tp": 1, "pp": count}, "e": {"tp": count, "ep": count}}.get(kind, {})
+
+
+def _measured(cells: Mapping[str, str], metric: Mapping[str, Any], count: int) -> dict[str, float]:
+    """Figures in SI units."""
+    found: dict[str, float] = {}
+    for key, name, unit in (("ttft_ms", "ttft", 1e-3), ("tpot_ms", "tpot", 1e-3), ("throughput", "throughput", 1.0)):
+        value = _number(cells, key, *_LIMITS[key])
+        if value is not None:
+            found[name] = value * unit
+    if "throughput" in found:
+        if metric.get("refuse"):
+            raise Refused(str(metric["refuse"]), "unmodelled")
+        if metric.get("per") == "accelerator":
+            found["throughput"] *= count
+        if metric.get("counts") == "joules":
+            found = {"energy": found.pop("throughput")} | found
+    if not found:
+        raise Refused("no figure: throughput, ttft_ms and tpot_ms are blank", "unstated")
+    return found
+
+
+def _optional(pattern: re.Pattern[str], text: str) -> float:
+    """The first number that a pattern finds; NaN when there is none or it is 0."""
+    found = pattern.search(text)
+    if not found:
+        return math.nan
+    try:
+        value = float(next(group for group in found.groups() if group))
+    except ValueError:
+        return math.nan
+    return value * (1e-3 if "e2e_ms" in found[0] else 1.0) or math.nan
+
+
+def _watts(notes: str, count: int) -> float:
+    """Mean power of all accelerators [W]; one source writes milliwatts, which no accelerator draws in watts."""
+    value = _optional(_WATTS, notes)
+    return value / 1e3 if value > 5e3 * count else value
+
+
+def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
+    """Turn a line into a `Row`.
+
+    Parameters
+    ----------
+    line : int
+        Its number.
+    raw : mapping
+        Cells by column, see `COLUMNS`; blank is unknown.
+    names : Names
+        Spellings.
+
+    Raises
+    ------
+    Refused
+        With the reason.
+    """
+    cells = {key: clean(raw.get(key)) for key in COLUMNS}
+    if "mode=disagg" in cells["notes"]:
+        raise Refused("disaggregated pools are not modelled", "unmodelled")
+    for key in NEEDED:
+        if cells[key].lower() in ("", "n/a", "0"):
+            raise Refused(f"{key} is not stated", "unstated")
+    count = _whole(cells, "n_gpus")
+    if not count:
+        raise Refused("n_gpus is not stated", "unstated")
+    assumed: list[str] = []
+    metric = names.metrics.get(cells["metric"].lower(), {})
+    measured = _measured(cells, metric, count)
+    load, amount = _load(cells, names, metric)
+    first, second = _lengths(cells, names, assumed)
+    split = {key: value for key in ("tp", "pp", "ep", "dp") if (value := _whole(cells, key))}
+    split = split if "tp" in split else _noted_split(cells["notes"], count) | split
+    model = cells["model"].lower()
+    weights = _format(cells["weight_dtype"], names)
+    kv = names.dtypes.get(cells["kv_dtype"].lower(), cells["kv_dtype"].lower())
+    for rule in names.kv:
+        if not kv and _matches(rule, cells):
+            kv = str(rule["kv"])
+            assumed.append(str(rule["note"]))
+    model = names.models.get(model, model)
+    for rule in names.instead:
+        if _matches(rule, cells):
+            model = str(rule["use"])
+            assumed.append(str(rule["note"]))
+    goals = next(((r["ttft_s"], r["tpot_s"]) for r in names.datasets if _matches(r, cells) and "ttft_s" in r), None)
+    server = "scenario=Server" in cells["notes"] or "scenario=Interactive" in cells["notes"]
+    return Row(
+        line=line, cells=cells, engine=_engine(cells, names, assumed), model=names.checkpoints.get(f"{model}/{weights}", model),
+        accelerator=names.accelerators.get(cells["gpu"].lower(), cells["gpu"]), count=count, split=split, weights=weights,
+        kv=kv, input=first, output=second, load=load, amount=amount, measured=measured,
+        counts=str(metric.get("counts", "output")), goals=goals if goals and server else (math.inf, math.inf),
+        power_share=_optional(_TDP, cells["notes"]), watts=_watts(cells["notes"], count),
+        latency_s=_optional(_LATENCY, cells["notes"]), requests=_run(cells, names),
+        flag=_flag(cells, names), assumed=tuple(assumed),
+    )  # fmt: skip
+
+
+def _run(cells: Mapping[str, str], names: Names) -> float:
+    return next((float(rule["requests"]) for rule in names.runs if _matches(rule, cells)), math.nan)
+
+
+def _flag(cells: Mapping[str, str], names: Names) -> str:
+    return next((str(rule["reason"]) for rule in names.flags if _matches(rule, cells)), "")
