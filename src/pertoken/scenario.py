@@ -10,21 +10,21 @@ from typing import Any
 
 from pertoken.catalog import machines, traces
 from pertoken.catalog.models import load_checkpoint
-from pertoken.catalog.rates import median_rent, offers, parse_rate
+from pertoken.catalog.rates import parse_rate
 from pertoken.cost import Cost, price_deployment
 from pertoken.engine.deployment import DEFAULT_NETWORK, Deployment
 from pertoken.engine.parallel import default_split
 from pertoken.engine.profile import Profile
-from pertoken.errors import DoesNotFit, PertokenError
+from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator
 from pertoken.knobs import KNOBS, read_knobs
 from pertoken.model.model import Checkpoint
 from pertoken.model.precision import Precision, number_format
 from pertoken.money.rate import Rate
 from pertoken.serving.lengths import Lengths
-from pertoken.serving.operating import operate
 from pertoken.serving.trace import lengths_from_text
 from pertoken.serving.workload import Goals, Workload
+from pertoken.sizing import Sizing
 from pertoken.sources import USER
 from pertoken.units import format_bytes, format_seconds
 
@@ -33,7 +33,6 @@ MOST_ACCELERATORS = 100_000
 MOST_CASES = 200  # of one comparison
 TRAFFIC = tuple(name for name, knob in KNOBS.items() if knob.group == "traffic")
 _ON = re.compile(r"(?:(-?[0-9]+)\s*[x*]\s*)?(.+)", re.IGNORECASE)
-_COUNTS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 72, 96, 128)
 
 
 @dataclass(frozen=True)
@@ -228,19 +227,24 @@ class Resolver:
         """The machine, given or chosen, with its rate."""
         if "network" not in self.knobs:
             self.assumed.append(f"network of {format_bytes(DEFAULT_NETWORK)}/s per accelerator between link domains")
-        make = self._maker(precision)
-        longest = self.workload.lengths.longest
-        if "on" in self.knobs:
-            machine = parse_on(self.knobs["on"])
-            if machine.count is None:
-                found = self._fewest(make, machine.accelerator, longest)
-                count = found.accelerators
-                self.assumed.append(f"{count} accelerator{'s' * (count > 1)}, the fewest that fit")
-            else:
-                found = make(machine.accelerator, machine.count)
-                self._check_fit(make, found, longest)
-            return found, *self._rate(found.accelerator)
-        return self._cheapest(make, longest)
+        multiple = math.prod(self.knobs.get(name, 1) for name in ("tp", "pp", "dp"))
+        sizing = Sizing(self._maker(precision), self.workload, multiple)
+        if "on" not in self.knobs:
+            found, rate = sizing.cheapest(self.knobs.get("rate", "rent"))
+            machine = f"{found.accelerators}x{found.accelerator.name}"
+            self.assumed.append(f"machine {machine}: the lowest hourly rate of all in the table that serve this")
+            if "rate" not in self.knobs:
+                self.assumed.append(rate.origin)
+            return found, rate, ""
+        asked = parse_on(self.knobs["on"])
+        if asked.count is None:
+            found = sizing.fewest(asked.accelerator)
+            count = found.accelerators
+            self.assumed.append(f"{count} accelerator{'s' * (count > 1)}, the fewest that serve this")
+        else:
+            found = sizing.make(asked.accelerator, asked.count)
+            sizing.check_fit(found)
+        return found, *self._rate(found.accelerator)
 
     def _maker(self, precision: Precision) -> Callable[[Accelerator, int], Deployment]:
         k, model, longest = self.knobs, self.checkpoint.model, self.workload.lengths.longest
@@ -269,77 +273,6 @@ class Resolver:
             return None, str(error)
         self.assumed.append(rate.origin)
         return rate, ""
-
-    def _fewest(
-        self, make: Callable[[Accelerator, int], Deployment], accelerator: Accelerator, longest: float
-    ) -> Deployment:
-        first, too_big = None, None
-        given = math.prod(self.knobs.get(name, 1) for name in ("tp", "pp", "dp"))
-        for count in (given * n for n in _COUNTS):
-            try:
-                found = make(accelerator, count)
-                found.check_fit(longest)
-                return found
-            except DoesNotFit as error:
-                too_big = error
-            except PertokenError as error:
-                first = first or error
-        raise too_big or first or PertokenError("no count of accelerators was tried")
-
-    def _cheapest(
-        self, make: Callable[[Accelerator, int], Deployment], longest: float
-    ) -> tuple[Deployment, Rate | None, str]:
-        """The machine with the lowest hourly rate among those that fit, have one and serve the traffic."""
-        best: tuple[float, Deployment, Rate] | None = None
-        problem: PertokenError | None = None
-        names = {offer.accelerator for offer in offers()}
-        for name in sorted(names, key=lambda n: (median_rent(n).usd_per_second, n)):
-            given = self.knobs.get("rate", "rent")
-            if best is not None and given == "rent" and median_rent(name).usd_per_second >= best[0]:
-                break
-            try:  # it may not fit, be too slow, or have no published power
-                accelerator = machines.load_accelerator(name)
-                rate = parse_rate(given, accelerator)
-                machine = self._fewest(make, accelerator, longest)
-                dollars = rate.usd_per_second * machine.accelerators
-                if best is None or dollars < best[0]:
-                    operate(machine, self.workload)
-                    best = (dollars, machine, rate)
-            except PertokenError as error:  # the last is of the dearest, hence largest, accelerator
-                problem = error
-        if best is None:
-            assert problem is not None
-            raise problem
-        _, machine, rate = best
-        self.assumed += [
-            f"machine {machine.accelerators}x{machine.accelerator.name}: the lowest hourly rate of all that serve this",
-            *([] if "rate" in self.knobs else [rate.origin]),
-        ]
-        return machine, rate, ""
-
-    def _check_fit(self, make: Callable[[Accelerator, int], Deployment], found: Deployment, longest: float) -> None:
-        try:
-            found.check_fit(longest)
-        except DoesNotFit as error:
-            raise DoesNotFit(f"{error}; {self._nearest(make, found, longest)}", error.shortfall) from error
-
-    def _nearest(self, make: Callable[[Accelerator, int], Deployment], found: Deployment, longest: float) -> str:
-        """The smallest change that fits: more accelerators, else a smaller format."""
-        for factor in (2, 3, 4, 6, 8, 12, 16, 32, 64):
-            try:
-                more = make(found.accelerator, found.accelerators * factor)
-                more.check_fit(longest)
-                return f"nearest change that fits: --on {more.accelerators}x{more.accelerator.name}"
-            except PertokenError:
-                continue
-        for name in ("fp8", "int8", "int4"):
-            try:
-                smaller = replace(found, precision=Precision(name, {}, found.precision.kv))
-                smaller.check_fit(longest)
-                return f"nearest change that fits: --dtype {name}"
-            except PertokenError:
-                continue
-        return "no count up to 64 times as many fits; use an accelerator with more memory, or a smaller model"
 
 
 def parse_path(on: str) -> str:

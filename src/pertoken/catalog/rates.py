@@ -61,6 +61,15 @@ def offers_of(accelerator: str) -> list[Offer]:
     return [offer for offer in offers() if offer.accelerator == accelerator]
 
 
+def counted(accelerator: str) -> list[Offer]:
+    """The newest row of each provider, without those whose note doubts that the price is real."""
+    newest: dict[str, Offer] = {}
+    for offer in sorted(offers_of(accelerator), key=lambda o: o.since):
+        if "placeholder" not in offer.note:
+            newest[offer.provider] = offer
+    return list(newest.values())
+
+
 def median_rent(name: str) -> Rate:
     """The median over providers, with what it rests on.
 
@@ -69,14 +78,15 @@ def median_rent(name: str) -> Rate:
     PertokenError
         When the table has no rent for the accelerator.
     """
-    found = offers_of(name)
+    found = counted(name)
     if not found:
         raise PertokenError(f"no rent of {name} is in the dated table, so there are no dollars; give --rate rent:PRICE")
     low, high = min(o.low for o in found), max(o.high for o in found)
+    dates = sorted({o.since for o in found})
     median = statistics.median(o.median for o in found)
     origin = (
-        f"rent of ${median:.2f} per {name}-hour, median of {len(found)} listings (${low:.2f} to ${high:.2f},"
-        f" as of {max(o.since for o in found)})"
+        f"rent of ${median:.2f} per {name}-hour, median of {len(found)} providers (${low:.2f} to ${high:.2f}, listed"
+        f" {' to '.join(dict.fromkeys((dates[0], dates[-1])))})"
     )
     return rent(median, origin)
 
