@@ -328,7 +328,7 @@ class Cost:
 
 
 _BOUND = {
-    "weights": "memory", "kv": "memory", "activations": "memory", "compute": "compute", "links": "link",
+    "weights": "memory", "kv": "memory", "activations": "memory", "compute": "compute", "padding": "compute", "links": "link",
     "overhead": "overhead",
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pertoken.catalog import files, machines
 from pertoken.engine.collectives import CollectiveOp, Fabric, passes
 from pertoken.engine.efficiency import CollectiveEfficiency
 from pertoken.engine.parallel import Split, default_split
@@ -17,6 +18,7 @@ from pertoken.engine.step import Decode, Prefill, Step
 from pertoken.engine.transfer import Chooser
 from pertoken.engine.work import Work
 from pertoken.errors import DoesNotFit, PertokenError
+from pertoken.model.precision import FORMATS
 from pertoken.serving.lengths import Lengths
 from pertoken.serving.steady import cache_slots
 from tests import maker
@@ -206,3 +208,24 @@ def test_pipeline_stages_share_weights_and_cache() -> None:
     moments = Lengths.fixed(1000, 100).moments()  # each of the two batches in flight may use half of a stage's cache
     assert cache_slots(two, moments) == pytest.approx(two.kv_tokens / moments.context / 2)
     assert cache_slots(one, moments) == pytest.approx(one.kv_tokens / moments.context)
+
+
+@pytest.mark.parametrize("name", files.names("accelerators"))
+def test_one_token_is_bound_by_memory_on_every_accelerator(name):
+    """Padding carried over from another accelerator must not pass the weight read."""
+    accelerator = machines.load_accelerator(name)
+    chooser = machines.chooser(accelerator)
+    compute = accelerator.compute_for(FORMATS["bf16"])
+    efficiency = chooser.kernel("matmul", "bf16", compute)
+    k = n = 8192
+    read = 2.0 * k * n / (accelerator.bandwidth.value * efficiency.memory(2.0 * k * n))
+    worked = 2.0 * k * n / (accelerator.peak(compute) * efficiency.compute(1.0, n, k))
+    assert worked <= read
+
+
+def test_ranks_in_slots_do_not_borrow_a_switched_links_collectives():
+    slots, switched = (machines.chooser(machines.load_accelerator(name)) for name in ("rtx-3090", "a100-sxm-40gb"))
+    found = slots.collective("all_reduce")
+    assert found == machines.load_efficiency(machines.SLOTS).collective["all_reduce"]
+    assert found != switched.collective("all_reduce")
+    assert any("l40s" in sentence for sentence in slots.assumed)

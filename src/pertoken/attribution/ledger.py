@@ -14,7 +14,7 @@ from pertoken.serving.steady import Steady, StepKind
 
 Number = Any
 TOKENS = ("input", "cached", "output")
-PARTS = ("weights", "kv", "activations", "compute", "links", "overhead")
+PARTS = ("weights", "kv", "activations", "compute", "padding", "links", "overhead")
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,25 @@ def split(op: Timed, share: Number) -> Iterable[Entry]:
     parts = {
         op.fixed: bound.fixed,
         "activations": bound.moved,
-        "compute": bound.computed - again,
+        "compute": (bound.computed - again) * op.useful,
+        "padding": 0.0 if _is(op.useful, 1.0) else (bound.computed - again) * (1.0 - op.useful),
         "links": op.link_s,
         "overhead": op.overhead_s,
     }
     each = op.count * share / everyone
     for token, tokens in (("input", op.input_tokens), ("output", op.output_tokens)):
-        if not _absent(tokens):
+        if not _is(tokens, 0.0):
             owed = each * tokens
             for part, seconds in parts.items():
-                if not _absent(seconds):
+                if not _is(seconds, 0.0):
                     yield Entry(token, part, op.group, op.name, owed * seconds)
-    if not _absent(op.cached_share):
+    if not _is(op.cached_share, 0.0):
         yield Entry("cached", "compute", op.group, op.name, op.count * share * again)
 
 
-def _absent(figure: Number) -> bool:
-    """Whether a figure is the number 0 itself, not an array that may hold it."""
-    return isinstance(figure, float) and figure == 0.0
+def _is(figure: Number, value: float) -> bool:
+    """Whether a figure is one number, and this one; an array may hold it or not."""
+    return isinstance(figure, float) and figure == value
 
 
 def _stretch(kind: StepKind, case: str) -> Number:

@@ -11,6 +11,7 @@ from pertoken.engine.profile import Profile, profile_from_dict
 from pertoken.engine.transfer import Chooser
 from pertoken.hardware.accelerator import Accelerator, accelerator_from_dict
 
+SLOTS = "l40s"  # measured over PCIe slots of one host
 REFERENCE = "h100-sxm"  # measured most thoroughly, so it stands in for what the others lack
 # the measured accelerator whose kernels resemble most those of a family nobody measured
 _NEAREST = {
@@ -60,4 +61,11 @@ def chooser(accelerator: Accelerator, engine: str = "") -> Chooser:
     notes = [] if own == accelerator.name else [f"kernel efficiencies of {accelerator.name}: those measured on {own}"]
     # what tells one engine's kernels from another's was measured on NVIDIA's and holds for no one else's
     engine = engine if accelerator.vendor.lower() == "nvidia" else ""
-    return Chooser(load_efficiency(own), None if own == REFERENCE else load_efficiency(REFERENCE), notes, engine)
+    fallback = None if own == REFERENCE else load_efficiency(REFERENCE)
+    links = load_efficiency(SLOTS) if _in_slots(accelerator) and own not in (accelerator.name, SLOTS) else None
+    return Chooser(load_efficiency(own), fallback, notes, engine, accelerator, links)
+
+
+def _in_slots(accelerator: Accelerator) -> bool:
+    """Whether its ranks share a host's PCIe, as none of those with a switched link do."""
+    return accelerator.link is None or accelerator.link.name.startswith("PCIe")

@@ -72,7 +72,7 @@ class MatmulOp(Operation):
         flop = 2.0 * k * n * rows
         moved = rows * (k * self.input_bytes + n * HALF_BYTES)
         each = 1.0 / (self.bandwidth * self.efficiency.memory(self.weight_bytes + moved))  # s/byte
-        compute = flop / (self.flops * self.efficiency.compute(np.maximum(rows, 1.0), n, k))
+        reached = self.efficiency.compute(np.maximum(rows, 1.0), n, k)
         return [
             Timed(
                 self.name,
@@ -81,7 +81,8 @@ class MatmulOp(Operation):
                 Work(flop=flop, weight_bytes=self.weight_bytes, activation_bytes=moved),
                 fixed_s=self.weight_bytes * each,
                 moved_s=moved * each,
-                compute_s=compute,
+                compute_s=flop / (self.flops * reached),
+                useful=reached / self.efficiency.peak,
                 overhead_s=self.efficiency.launch_s,
                 input_tokens=0.0 if self.last_only else step.input_tokens,
                 output_tokens=rows if self.last_only else step.decode_tokens,
@@ -206,7 +207,7 @@ class ExpertsOp(Operation):
         moved = routed * (e.width * (self.input_bytes + HALF_BYTES) + 3.0 * inner * HALF_BYTES)
         per_expert = np.maximum(rows * e.active / touched, 1.0)
         rate = self.bandwidth * self.efficiency.memory(np.maximum(weights + moved, 1.0))
-        compute = flop / (self.flops * self.efficiency.compute(per_expert, inner, e.width))
+        reached = self.efficiency.compute(per_expert, inner, e.width)
         return [
             Timed(
                 self.name,
@@ -215,7 +216,8 @@ class ExpertsOp(Operation):
                 Work(flop=flop, weight_bytes=weights, activation_bytes=moved),
                 fixed_s=weights / rate,
                 moved_s=moved / rate,
-                compute_s=compute,
+                compute_s=flop / (self.flops * reached),
+                useful=reached / self.efficiency.peak,
                 overhead_s=self.efficiency.launch_s,
                 input_tokens=step.input_tokens,
                 output_tokens=step.decode_tokens,

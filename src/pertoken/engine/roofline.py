@@ -44,6 +44,8 @@ class Timed:
         Part of the arithmetic done again for tokens found in the prefix cache.
     shape : callable, optional
         How the fixed read grows with the batch, see `pertoken.attribution.shares`.
+    useful : float or ndarray
+        Share of the compute seconds that a large shape would have needed; the rest goes on padding small ones.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Timed:
     output_tokens: Number = 0.0
     cached_share: Number = 0.0
     shape: Callable[[Number], Number] | None = None
+    useful: Number = 1.0
 
     @property
     def memory_s(self) -> Number:
@@ -80,7 +83,5 @@ def total_seconds(ops: Sequence[Timed]) -> Number:
 
 def bounds(ops: Sequence[Timed]) -> tuple[Number, Number]:
     """Least and most seconds of a step: all of compute, memory, link and overhead overlap, or nothing does [s]."""
-    terms = [
-        sum(op.count * getattr(op, name) for op in ops) for name in ("compute_s", "memory_s", "link_s", "overhead_s")
-    ]
+    terms = [sum(op.count * getattr(op, n) for op in ops) for n in ("compute_s", "memory_s", "link_s", "overhead_s")]
     return np.maximum.reduce(np.broadcast_arrays(*terms)), sum(terms)

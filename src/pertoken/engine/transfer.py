@@ -5,11 +5,12 @@ An efficiency is a share of a datasheet peak, so it carries over to another data
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pertoken.engine.efficiency import Efficiency
 from pertoken.errors import PertokenError
+from pertoken.hardware.accelerator import Accelerator
 
 ELEMENTWISE = 0.7  # share of the memory rate in norms and activations where none was measured, assumed
 LAUNCH_S = 2e-6  # one small kernel inside a replayed graph where none was measured, assumed
@@ -51,19 +52,26 @@ class Chooser:
         Sentences on what stood in, in the order met.
     engine : str
         Engine whose own kernels are asked for; with none, those of the fit over all engines.
+    target : Accelerator or None
+        What the efficiencies are for, where it is not what they were measured on.
+    links : Efficiency or None
+        What was measured over a link of the same kind, where the nearest accelerator has another kind.
     """
 
     efficiency: Efficiency
     fallback: Efficiency | None = None
     assumed: list[str] = field(default_factory=list)
     engine: str = ""
+    target: Accelerator | None = None
+    links: Efficiency | None = None
 
     def _note(self, sentence: str) -> None:
         if sentence not in self.assumed:
             self.assumed.append(sentence)
 
-    def _pick(self, group: str, key: str, nearest: tuple[str, ...]) -> Any:
-        for known in (self.efficiency, self.fallback):
+    def _pick(self, group: str, key: str, nearest: tuple[str, ...], compute: str = "") -> Any:
+        first = self.links if group == "collective" and self.links else self.efficiency
+        for known in (first, self.fallback):
             if known is None:
                 continue
             for name in (key, *nearest):
@@ -72,17 +80,29 @@ class Chooser:
                     if name != key or known is not self.efficiency:
                         self._note(f"{group} efficiency in {key}: that of {name} on {known.accelerator}")
                     factor = known.engines.get(self.engine, {}).get(f"{group}.{name}")
-                    return factor.of(found) if factor else found
+                    found = factor.of(found) if factor else found
+                    ridge = self._ridge(known, name, compute) if compute else 1.0
+                    return found if ridge == 1.0 else replace(found, m_half=found.m_half * ridge)
         raise PertokenError(
             f"no {group} efficiency is known for {self.efficiency.accelerator}; use another accelerator"
         )
+
+    def _ridge(self, known: Efficiency, name: str, compute: str) -> float:
+        """Tokens at which weights and arithmetic take equally long here, over those where it was measured; at most 1.
+
+        Rows of padding cost arithmetic: carried to an accelerator with fewer FLOP per byte they would pass the weight read.
+        """
+        if self.target is None or self.target.name == known.accelerator:
+            return 1.0
+        measured = known.peaks[known.arithmetic.get(name, name)] / known.peaks["memory"]
+        return min(1.0, self.target.peak(compute) / self.target.bandwidth.value / measured)
 
     def kernel(self, group: str, form: str, compute: str) -> Any:
         """Efficiency of ``matmul`` or ``experts`` with weights of one format, multiplied in one arithmetic."""
         half = "bf16" if compute in ("bf16", "fp16", "fp32", "tf32") else compute
         known = _KERNELS.get((form, half), ("int4", "w8a16") if half == "bf16" else ())
         wanted = (*known, "bf16")
-        return self._pick(group, wanted[0], wanted[1:])
+        return self._pick(group, wanted[0], wanted[1:], compute)
 
     def phase(self, group: str, cache: str) -> Any:
         """Efficiency of ``prefill``, ``decode``, ``latent_prefill`` or ``latent_decode`` at one cache format."""

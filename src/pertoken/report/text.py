@@ -17,6 +17,7 @@ LABELS = {
     "kv": "reading the KV cache",
     "activations": "moving activations",
     "compute": "arithmetic",
+    "padding": "padding and quantising",
     "links": "links between accelerators",
     "overhead": "launches, latency, host",
 }
