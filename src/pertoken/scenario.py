@@ -12,9 +12,11 @@ from pertoken.catalog import machines, traces
 from pertoken.catalog.models import load_checkpoint
 from pertoken.catalog.rates import parse_rate
 from pertoken.cost import Cost, price_deployment
-from pertoken.engine.deployment import DEFAULT_NETWORK, Deployment
+from pertoken.engine.collectives import NETWORK_LATENCY_S
+from pertoken.engine.deployment import DEFAULT_NETWORK, RUNTIME_BYTES, Deployment
 from pertoken.engine.parallel import default_split
 from pertoken.engine.profile import Profile
+from pertoken.engine.transfer import LAUNCH_S
 from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator
 from pertoken.knobs import KNOBS, read_knobs
@@ -99,7 +101,7 @@ class Resolver:
                 dict.fromkeys(
                     (
                         *self.assumed,
-                        *self._engine_notes(deployment.profile),
+                        *self._machine_notes(deployment),
                         *self.checkpoint.assumed,
                         *deployment.assumed,
                     )
@@ -191,17 +193,35 @@ class Resolver:
                 profile = replace(profile, **{name: number})
         return profile
 
-    def _engine_notes(self, profile: Profile) -> list[str]:
+    def _machine_notes(self, deployment: Deployment) -> list[str]:
+        """What the engine and the fabric are taken to do, as far as it touches this deployment."""
+        d, profile = deployment, deployment.profile
         found = [] if "engine" in self.knobs else [f"engine {profile.name}"]
         for name in ("token_budget", "max_sequences"):
             if name not in self.knobs:
                 number = getattr(profile, name)
                 found.append(f"at most {number.value:,.0f} {number.unit}s a step, {profile.title}'s default here")
+        found.append(
+            f"the engine uses {profile.memory_fraction.value:.0%} of memory, {format_bytes(d.workspace_bytes)} of it for"
+            f" activations, logits and {format_bytes(RUNTIME_BYTES)} of runtime"
+        )
         kinds = (("host_step", "step"), ("host_sequence", "sequence"), ("rank_skew", "collective and rank"))
-        times = [f"{format_seconds(t.value)} a {what}" for name, what in kinds if (t := getattr(profile, name)).value]
+        times = [
+            f"{format_seconds(time.value)} a {what}"
+            for name, what in kinds
+            if (time := getattr(profile, name)).value and (name != "rank_skew" or d.split.tp > 1)
+        ]
         found.append(
             f"{profile.title} adds {' and '.join(times) or 'no time'} to its kernels, {profile.host_step.note}"
         )
+        found.append(f"{format_seconds(LAUNCH_S)} to launch a small kernel")
+        if d.accelerators > 1 and d.accelerator.in_slots:
+            found.append(f"up to {d.fabric.domain} accelerators share the PCIe of one host")
+        if d.crosses_domains:
+            given = (
+                "" if "network" in self.knobs else f"network of {format_bytes(d.fabric.network)}/s per accelerator and "
+            )
+            found.append(f"{given}{format_seconds(NETWORK_LATENCY_S)} a hop between link domains")
         return found
 
     def precision(self) -> Precision:
@@ -225,8 +245,6 @@ class Resolver:
 
     def deployment(self, precision: Precision) -> tuple[Deployment, Rate | None, str]:
         """The machine, given or chosen, with its rate."""
-        if "network" not in self.knobs:
-            self.assumed.append(f"network of {format_bytes(DEFAULT_NETWORK)}/s per accelerator between link domains")
         multiple = math.prod(self.knobs.get(name, 1) for name in ("tp", "pp", "dp"))
         sizing = Sizing(self._maker(precision), self.workload, multiple)
         if "on" not in self.knobs:

@@ -65,7 +65,7 @@ def read_text(path: Path) -> str:
     shown = str(path)[-120:]
     try:
         if not path.is_file():
-            raise PertokenError(f"{shown!r} is not a file; give the path of one")
+            raise PertokenError(f"{shown!r} is not a file; check the path")
         if path.stat().st_size > MOST_BYTES:
             size = path.stat().st_size
             raise PertokenError(f"{shown!r} has {size:,} bytes; at most {MOST_BYTES:,} are read: give a smaller file")

@@ -62,10 +62,5 @@ def chooser(accelerator: Accelerator, engine: str = "") -> Chooser:
     # what tells one engine's kernels from another's was measured on NVIDIA's and holds for no one else's
     engine = engine if accelerator.vendor.lower() == "nvidia" else ""
     fallback = None if own == REFERENCE else load_efficiency(REFERENCE)
-    links = load_efficiency(SLOTS) if _in_slots(accelerator) and own not in (accelerator.name, SLOTS) else None
+    links = load_efficiency(SLOTS) if accelerator.in_slots and own not in (accelerator.name, SLOTS) else None
     return Chooser(load_efficiency(own), fallback, notes, engine, accelerator, links)
-
-
-def _in_slots(accelerator: Accelerator) -> bool:
-    """Whether its ranks share a host's PCIe, as none of those with a switched link do."""
-    return accelerator.link is None or accelerator.link.name.startswith("PCIe")

@@ -123,10 +123,10 @@ def price(
         shown = document.to_csv(costs)
     else:
         shown = text.answer(costs[0]) if len(costs) == 1 else text.comparison(costs)
-    click.echo(shown, nl=False)
-    if path:
+    if path:  # first, so that a reader who closes the pipe early does not lose the file
         export.export(costs, path)
         click.echo(f"wrote {path}", err=True)
+    click.echo(shown, nl=False)
 
 
 def _read_scenario(name: str) -> list[dict[str, list[Any]]]:

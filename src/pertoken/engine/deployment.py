@@ -83,7 +83,14 @@ class Deployment:
         link = self.accelerator.link
         if link is None:
             return Fabric(self.network, 1, self.network)
-        return Fabric(link.bandwidth.value, int(link.domain.value), self.network)
+        # what leaves a host passes the slot that the network card shares with the accelerator's
+        network = min(self.network, link.bandwidth.value) if self.accelerator.in_slots else self.network
+        return Fabric(link.bandwidth.value, int(link.domain.value), network)
+
+    @property
+    def crosses_domains(self) -> bool:
+        """Whether ranks of one replica talk over the network."""
+        return max(self.split.tp * self.split.pp, self.split.ep) > self.fabric.domain
 
     @cached_property
     def plan(self) -> tuple[Operation, ...]:

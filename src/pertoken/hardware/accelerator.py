@@ -65,6 +65,11 @@ class Accelerator:
         return self.flops[compute].value
 
     @property
+    def in_slots(self) -> bool:
+        """Whether its ranks share a host's PCIe, as none of those with a switched link do."""
+        return self.link is None or self.link.name.startswith("PCIe")
+
+    @property
     def half(self) -> str:
         """The half-precision arithmetic that attention runs in."""
         return next((name for name in ("bf16", "fp16", "fp32") if name in self.flops), next(iter(self.flops)))

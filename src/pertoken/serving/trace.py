@@ -23,7 +23,13 @@ _QUANTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]+)?)=([0-9][0-9_.,]*[kKmM]?)")
 
 
 def _count(text: str, what: str) -> float:
-    value = parse_count(text, what)
+    try:
+        value = parse_count(text, what)
+    except PertokenError as error:
+        raise PertokenError(
+            f"{what} is {text[:60]!r}; write a number from 1 to {MOST_TOKENS:,.0f} tokens, such as 8192,"
+            " uniform:800-1024 or p50=1020,p90=2734"
+        ) from error
     if not 1 <= value <= MOST_TOKENS:
         raise PertokenError(f"{what} is {text[:60]!r}; it must be from 1 to {MOST_TOKENS:,.0f} tokens")
     return value
