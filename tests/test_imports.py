@@ -26,6 +26,7 @@ ORDER = (
     ("simulate", "market", "measure", "calibrate"),
     ("report",),
     ("catalog",),
+    ("sizing",),
     ("scenario",),
     ("cli", "web"),
 )
