@@ -28,9 +28,9 @@ def names() -> list[str]:
 @cache
 def _shipped(name: str) -> Lengths:
     path = ROOT / "traces" / f"{name}.csv.gz"
-    with gzip.open(path, "rt", encoding="ascii") as file:
-        columns = np.loadtxt(file, delimiter=",", skiprows=1, usecols=(1, 2), unpack=True)
-    return Lengths(columns[0], columns[1], f"trace {name}, {columns.shape[1]:,} requests")
+    rows = gzip.decompress(path.read_bytes()).decode("ascii").split("\n", 1)[1].strip()
+    table = np.fromstring(rows.replace("\n", ","), sep=",").reshape(-1, 3)  # a third of the time of loadtxt
+    return Lengths(table[:, 1].copy(), table[:, 2].copy(), f"trace {name}, {len(table):,} requests")
 
 
 def _lines(path: Path) -> Iterator[str]:
