@@ -341,18 +341,8 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     first, second = _lengths(cells, names, assumed)
     split = {key: value for key in ("tp", "pp", "ep", "dp") if (value := _whole(cells, key))}
     split = split if "tp" in split else _noted_split(cells["notes"], count) | split
-    model = cells["model"].lower()
     weights = _format(cells["weight_dtype"], names)
-    kv = names.dtypes.get(cells["kv_dtype"].lower(), cells["kv_dtype"].lower())
-    for rule in names.kv:
-        if not kv and _matches(rule, cells):
-            kv = str(rule["kv"])
-            assumed.append(str(rule["note"]))
-    model = names.models.get(model, model)
-    for rule in names.instead:
-        if _matches(rule, cells):
-            model = str(rule["use"])
-            assumed.append(str(rule["note"]))
+    model, kv = _served(cells, names, assumed)
     goals = next(((r["ttft_s"], r["tpot_s"]) for r in names.datasets if _matches(r, cells) and "ttft_s" in r), None)
     server = "scenario=Server" in cells["notes"] or "scenario=Interactive" in cells["notes"]
     return Row(
@@ -364,6 +354,21 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
         latency_s=_optional(_LATENCY, cells["notes"]), requests=_run(cells, names),
         flag=_flag(cells, names), assumed=tuple(assumed),
     )  # fmt: skip
+
+
+def _served(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple[str, str]:
+    """The model, and the format of its cache, with the rules that fill in what rows leave out."""
+    kv = names.dtypes.get(cells["kv_dtype"].lower(), cells["kv_dtype"].lower())
+    for rule in names.kv:
+        if not kv and _matches(rule, cells):
+            kv = str(rule["kv"])
+            assumed.append(str(rule["note"]))
+    model = names.models.get(cells["model"].lower(), cells["model"].lower())
+    for rule in names.instead:
+        if _matches(rule, cells):
+            model = str(rule["use"])
+            assumed.append(str(rule["note"]))
+    return model, kv
 
 
 def _run(cells: Mapping[str, str], names: Names) -> float:

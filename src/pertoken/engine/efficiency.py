@@ -86,7 +86,7 @@ class MatmulEfficiency:
 
 
 @dataclass(frozen=True)
-class ExpertsEfficiency:
+class ExpertsEfficiency(MatmulEfficiency):
     """The gate, up and down products of routed experts, as one grouped product on one rank.
 
     Parameters
@@ -101,27 +101,8 @@ class ExpertsEfficiency:
         rebalancing: it holds ``1 + busiest (sqrt(p) - 1)`` times the mean; 0 is even.
     """
 
-    peak: float
-    m_half: float
-    n_half: float
-    k_half: float
-    bandwidth: float
-    bytes_half: float
-    launch_s: float
     skew: float = 0.0
     busiest: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def compute(self, m: Number, n: Number, k: Number) -> Number:
-        """Share of the arithmetic peak [1], for m tokens per touched expert."""
-        wide = self.peak * n * k / ((n + self.n_half) * (k + self.k_half))  # alike for all m, so one array pass less
-        return wide * m / (m + self.m_half)
-
-    def memory(self, size: Number) -> Number:
-        """Share of the memory rate [1], for ``size`` bytes of touched experts and moved tokens [byte]."""
-        return self.bandwidth * size / (size + self.bytes_half)
 
     def touched(self, experts: Number, active: Number, tokens: Number) -> Number:
         """Experts touched by ``tokens`` tokens that go to ``active`` of ``experts`` each."""

@@ -14,7 +14,7 @@ from pertoken.errors import PertokenError
 from pertoken.report import document, text
 
 
-def write_whole(path: Path, content: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write to a temporary name beside ``path``, then rename.
 
     Raises
@@ -25,8 +25,8 @@ def write_whole(path: Path, content: str) -> None:
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(content)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
             Path(temporary).chmod(0o644)
             Path(temporary).replace(path)
         except BaseException:

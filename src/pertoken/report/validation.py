@@ -186,7 +186,17 @@ def chart(found: Validation) -> Any:
         raise PertokenError(
             "charts need altair and vl-convert-python; install them with: pip install 'pertoken[charts]', or write .csv"
         ) from error
-    points: list[dict[str, Any]] = [
+    points = _points(found)
+    panels = [
+        _panel(altair, metric, [point for point in points if point["metric"] == metric])
+        for metric in dict.fromkeys(point["metric"] for point in points)
+    ]
+    return altair.concat(*panels, columns=2).properties(title="Predicted against measured")
+
+
+def _points(found: Validation) -> list[dict[str, Any]]:
+    """What a chart shows, thinned evenly where it would be too much."""
+    points = [
         {
             "source": p.row.source,
             "metric": f"{m} [{UNITS[m]}]",
@@ -199,28 +209,24 @@ def chart(found: Validation) -> Any:
     ]
     if not points:
         raise PertokenError("there is nothing to draw: no row was predicted")
-    points = points[:: -(-len(points) // MOST_POINTS)]
-    panels = []
-    for metric in dict.fromkeys(point["metric"] for point in points):
-        own = [point for point in points if point["metric"] == metric]
-        ends = [
-            min(min(q["measured"], q["predicted"]) for q in own),
-            max(max(q["measured"], q["predicted"]) for q in own),
-        ]
-        scale = altair.Scale(type="log", domain=ends)
-        line = altair.Chart(altair.Data(values=[{"x": end} for end in ends])).mark_line(color="black", strokeWidth=0.7)
-        dots = altair.Chart(altair.Data(values=own)).mark_point(size=8, opacity=0.5, filled=True)
-        panels.append(
-            altair.layer(
-                line.encode(x=altair.X("x:Q", scale=scale), y=altair.Y("x:Q", scale=scale)),
-                dots.encode(
-                    x=altair.X("measured:Q", scale=scale, title=f"measured {metric}"),
-                    y=altair.Y("predicted:Q", scale=scale, title=f"predicted {metric}"),
-                    color=altair.Color("source:N", title="source"),
-                ),
-            ).properties(width=360, height=360)
-        )
-    return altair.concat(*panels, columns=2).properties(title="Predicted against measured")
+    return points[:: -(-len(points) // MOST_POINTS)]
+
+
+def _panel(altair: Any, metric: str, points: Sequence[dict[str, Any]]) -> Any:
+    """One metric: dots, and the line on which predictions are right."""
+    both = [point[key] for point in points for key in ("measured", "predicted")]
+    ends = [min(both), max(both)]
+    scale = altair.Scale(type="log", domain=ends)
+    line = altair.Chart(altair.Data(values=[{"x": end} for end in ends])).mark_line(color="black", strokeWidth=0.7)
+    dots = altair.Chart(altair.Data(values=points)).mark_point(size=8, opacity=0.5, filled=True)
+    return altair.layer(
+        line.encode(x=altair.X("x:Q", scale=scale), y=altair.Y("x:Q", scale=scale)),
+        dots.encode(
+            x=altair.X("measured:Q", scale=scale, title=f"measured {metric}"),
+            y=altair.Y("predicted:Q", scale=scale, title=f"predicted {metric}"),
+            color=altair.Color("source:N", title="source"),
+        ),
+    ).properties(width=360, height=360)
 
 
 FORMS: dict[str, Callable[[Validation], str]] = {
@@ -256,7 +262,4 @@ def export(found: Validation, path: Path) -> None:
     if suffix == ".svg":
         write_whole(path, vl_convert.vegalite_to_svg(spec))
         return
-    try:
-        path.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
-    except OSError as error:
-        raise PertokenError(f"{str(path)[-120:]!r} cannot be written: {error.strerror}; give another place") from error
+    write_whole(path, vl_convert.vegalite_to_png(spec, scale=2))
