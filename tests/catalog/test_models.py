@@ -98,3 +98,18 @@ def test_quantisation_beside_a_config_with_dots_in_its_name(tmp_path):
     found = load_checkpoint(str(tmp_path / "org--Model-5.1-X.json"))
     assert found.precision.weights == "fp8"
     assert found.precision.kv == "fp8"
+
+
+def test_a_name_in_the_local_hugging_face_cache(tmp_path, monkeypatch):
+    config = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 128,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 2, "vocab_size": 128,
+        "max_position_embeddings": 512, "torch_dtype": "bfloat16", "hidden_act": "silu",
+    }  # fmt: skip
+    folder = tmp_path / "models--some-org--some.model" / "snapshots" / "0123abcd"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert load_checkpoint("some-org/some.model").model.name == "some-org/some.model"
+    with pytest.raises(PertokenError, match="not in the catalog"):
+        load_checkpoint("some-org/other")

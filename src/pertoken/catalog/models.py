@@ -30,14 +30,14 @@ def from_entry(table: Mapping[str, Any]) -> Checkpoint:
     )
 
 
-def _from_files(config: Path) -> Checkpoint:
+def _from_files(config: Path, name: str = "") -> Checkpoint:
     beside = [
         config.parent / "hf_quant_config.json",
         config.parent / f"{config.name.removesuffix('.json')}.hf_quant_config.json",
     ]
     found = next((path for path in beside if path.is_file()), None)
     quant = files.read_json(found) if found else None
-    name = config.parent.resolve().name if config.name == "config.json" else config.stem
+    name = name or (config.parent.resolve().name if config.name == "config.json" else config.stem)
     return checkpoint_from_config(files.read_json(config), name=name[:100], quant=quant, origin=str(config))
 
 
@@ -79,7 +79,7 @@ def load_checkpoint(text: str) -> Checkpoint:
         raise PertokenError(f"model path {text[:60]!r} cannot be read: {error.strerror}; give another") from error
     local = _in_local_cache(text)
     if local:
-        return _from_files(local)
+        return _from_files(local, text)
     if _CLOSED.match(text.strip().lower()):
         raise PertokenError(
             f"{text[:60]!r}: weights unpublished, so its cost cannot be computed from shapes; compare an open model with the"

@@ -60,7 +60,10 @@ def _range(figure: Interval) -> str:
 def headline(cost: Cost) -> str:
     """Model, machine and traffic in a line."""
     d, w = cost.deployment, cost.workload
-    mode = {"saturated": "as much traffic as the goals allow", "concurrency": f"{w.amount:g} requests in flight"}
+    mode = {
+        "saturated": "as much traffic as the goals allow",
+        "concurrency": f"{w.amount:g} request{'s' * (w.amount != 1)} in flight",
+    }
     traffic = mode.get(w.mode, f"{w.mode} {w.amount:g}")
     return f"{d.model.name}, weights in {d.precision.weights}, on {d.accelerators} x {d.accelerator.name} ({d.split}), {traffic}"
 
