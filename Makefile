@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # OPERATORS: folder with the wheel that holds the operator tables, see docs/calibration.md
 OPERATORS ?= operators
 
-.PHONY: run test lint types docs bench calibrate clean
+.PHONY: run test lint types docs bench calibrate waits clean
 
 run: $(VENV)/.runs
 	$(BIN)/pertoken price llama-3.1-70b --on 8xh100-sxm --dtype fp8 -o answer.json
@@ -32,6 +32,9 @@ bench: $(VENV)/.tests
 calibrate: $(VENV)/.tests
 	$(PIP) -e ".[calibrate]"
 	$(BIN)/python -m pertoken.calibrate $(OPERATORS)/aiconfigurator_core-0.12.0-*.whl --out src/pertoken/catalog/efficiency
+
+waits: $(VENV)/.tests
+	$(BIN)/python scripts/fit_waits.py
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)

@@ -32,7 +32,7 @@ def test_predictions_are_near_what_was_measured(capsys: pytest.CaptureFixture[st
     truth.main()
     errors = [float(found) for found in re.findall(r"([+-][0-9.]+)%", capsys.readouterr().out)]
     assert len(errors) == len(truth.MEASURED) == 4
-    assert max(abs(error) for error in errors) < 15
+    assert max(abs(error) for error in errors) < 20
     assert median(abs(error) for error in errors) < 8
 
 
