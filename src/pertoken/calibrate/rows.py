@@ -22,7 +22,6 @@ UNITS = {"ttft": "s", "tpot": "s", "throughput": "token/s", "energy": "J/output 
 LOADS = ("closed", "alone", "static", "burst", "open", "saturated")
 REGIMES = ("batch 1", "mid", "saturated", "open loop", "static batch")
 BUSY = 128  # requests in flight above which a closed loop counts as saturated
-MOST_TEXT = 300
 _RANGE = re.compile(r"random_range_ratio ([01](?:\.[0-9]+)?)")
 _REQUESTS = re.compile(r"does not set engine batch: ([0-9]+) requests")
 _QPS = re.compile(r"scheduled_qps=([0-9.]+)")

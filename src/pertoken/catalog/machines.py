@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pertoken.catalog import files
 from pertoken.engine.efficiency import Efficiency, efficiency_from_dict
@@ -11,6 +13,7 @@ from pertoken.engine.profile import Profile, profile_from_dict
 from pertoken.engine.transfer import Chooser
 from pertoken.hardware.accelerator import Accelerator, accelerator_from_dict
 
+Entry = TypeVar("Entry")
 SLOTS = "l40s"  # measured over PCIe slots of one host
 REFERENCE = "h100-sxm"  # measured most thoroughly, so it stands in for what the others lack
 # the measured accelerator whose kernels resemble most those of a family nobody measured
@@ -20,31 +23,30 @@ _NEAREST = {
 }  # fmt: skip
 
 
-def load_accelerator(text: str) -> Accelerator:
-    """An accelerator by catalog name or alias, or from a TOML file of the user's own."""
+def _load(kind: str, text: str, read: Callable[[Mapping[str, Any], str], Entry], hint: str = "") -> Entry:
+    """An entry by catalog name or alias, or from a TOML file of the user's own."""
     if text.endswith(".toml"):
         path = Path(text).expanduser()
-        return accelerator_from_dict(files.read_toml(path), path.name)
-    name = files.find_name("accelerators", text)
+        return read(files.read_toml(path), path.name)
+    name = files.find_name(kind, text)
     if name is None:
-        raise files.unknown("accelerators", text, "; a TOML file of your own works too")
-    return accelerator_from_dict(files.entry("accelerators", name), name)
+        raise files.unknown(kind, text, hint)
+    return read(_entry(kind, name), name)
+
+
+@cache
+def _entry(kind: str, name: str) -> Mapping[str, Any]:
+    return files.entry(kind, name)
+
+
+def load_accelerator(text: str) -> Accelerator:
+    """An accelerator by catalog name or alias, or from a TOML file of the user's own."""
+    return _load("accelerators", text, accelerator_from_dict, "; a TOML file of your own works too")
 
 
 def load_profile(text: str) -> Profile:
     """An engine's profile by name, or from a TOML file of the user's own."""
-    if text.endswith(".toml"):
-        path = Path(text).expanduser()
-        return profile_from_dict(files.read_toml(path), path.name)
-    name = files.find_name("engines", text)
-    if name is None:
-        raise files.unknown("engines", text)
-    return _profile(name)
-
-
-@cache
-def _profile(name: str) -> Profile:
-    return profile_from_dict(files.entry("engines", name), name)
+    return _load("engines", text, profile_from_dict)
 
 
 @cache

@@ -138,6 +138,11 @@ class Moments:
         return self.input - self.fresh
 
     @property
+    def spread(self) -> Number:
+        """Mean square of fresh input over the square of its mean [1]."""
+        return self.fresh_squared / self.fresh**2
+
+    @property
     def decoded(self) -> Number:
         """Mean decode steps of a request: its first output token comes from prefill [step]."""
         return self.output - 1.0

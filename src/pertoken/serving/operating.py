@@ -17,6 +17,7 @@ from pertoken.serving.steady import (
     least_finished,
     most_finished,
     most_resident,
+    prompt_budget,
     solve,
     steady,
     strain,
@@ -131,18 +132,17 @@ def at_rate(deployment: Deployment, moments: Moments, rate: Number) -> Steady:
 
     def state_at(finished: Number) -> Steady:
         state = steady(deployment, moments, finished)
-        crowd = finished / state.step_s * (moments.decoded * state.tpot_s + state.ttft_s)
-        return replace(state, busy=busy_share(crowd))
+        return replace(state, busy=busy_share(in_system(state, moments)))
 
     state = state_at(solve(lambda y: np.log(np.maximum(state_at(y).rate, 1e-300) / rate), low, high, ceiling))
     # near an empty system y is all but constant; the busy share then follows from the rate itself
     busy = np.minimum(1.0, rate * state.step_s / state.finished)
-    budget = np.maximum(deployment.profile.token_budget.value - state.finished * moments.decoded, 1.0)
+    budget = prompt_budget(deployment, moments, state.finished)
     mixed = state.kinds[1].seconds
     # the prompts ahead of a Poisson arrival (Pollaczek and Khinchine), each served in steps of the whole budget
     load = np.minimum(rate * moments.fresh / budget * mixed, 1.0 - 1e-9)
     service = np.maximum(1.0, moments.fresh / budget) * mixed
-    ahead = load / (1.0 - load) * service * moments.fresh_squared / moments.fresh**2 / 2.0
+    ahead = load / (1.0 - load) * service * moments.spread / 2.0
     wait = ahead + busy * state.step_s / 2.0  # and the step under way
     return replace(state, busy=busy, ttft_s=state.ttft_s - state.wait_s + wait, wait_s=wait)
 

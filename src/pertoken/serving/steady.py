@@ -102,6 +102,11 @@ def chunks(deployment: Deployment, moments: Moments) -> Number:
     return np.maximum(1.0, moments.fresh / deployment.profile.token_budget.value)
 
 
+def prompt_budget(deployment: Deployment, moments: Moments, finished: Number) -> Number:
+    """Tokens of a step's budget that decoding leaves to prompts [token]."""
+    return np.maximum(deployment.profile.token_budget.value - finished * moments.decoded, 1.0)
+
+
 def steady(deployment: Deployment, moments: Moments, finished: Number) -> Steady:
     """The steady state at y = ``finished`` requests per step.
 
@@ -115,7 +120,7 @@ def steady(deployment: Deployment, moments: Moments, finished: Number) -> Steady
         Requests finished per step.
     """
     decoded, fresh = moments.decoded, moments.fresh
-    budget = np.maximum(deployment.profile.token_budget.value - finished * decoded, 1.0)
+    budget = prompt_budget(deployment, moments, finished)
     parts = np.maximum(1.0, fresh / budget)
     prefilled = finished * fresh
     chunk = np.maximum(prefilled, np.minimum(fresh, budget))
@@ -131,8 +136,7 @@ def steady(deployment: Deployment, moments: Moments, finished: Number) -> Steady
     weight = np.maximum(1.0 - mixed + mixed * others, TINY)
     tpot = ((1.0 - mixed) * pure.seconds + mixed * others * both.seconds) / weight
     load = prefilled / budget
-    spread = moments.fresh_squared / fresh**2
-    wait = others * mixed * parts * both.seconds * spread / (2.0 * np.maximum(1.0 - load, TINY))
+    wait = others * mixed * parts * both.seconds * moments.spread / (2.0 * np.maximum(1.0 - load, TINY))
     service = parts * both.seconds
     resident = finished / step_s * (decoded * tpot + service)
     occupancy = resident / cache_slots(deployment, moments)
