@@ -9,7 +9,7 @@ from itertools import groupby
 from pertoken.attribution.ledger import PARTS
 from pertoken.cost import Cost, Interval
 from pertoken.report.document import row
-from pertoken.units import MONTH, format_money, format_rate, format_seconds
+from pertoken.units import MILLION, MONTH, format_money, format_rate, format_seconds
 
 WIDTH = 100
 LABELS = {
@@ -71,7 +71,7 @@ def headline(cost: Cost) -> str:
 def _money(cost: Cost) -> list[str]:
     if cost.rate is None:
         lines = wrap(cost.rate_missing, "  ", "  ")
-        seconds = cost.accelerator_s.scaled(1e6)
+        seconds = cost.accelerator_s.scaled(MILLION)
         for name in ("input", "output"):
             figure = getattr(seconds, name)
             lines.append(f"  {name:<8}{figure.value:>10.4g} accelerator-seconds per million tokens")
@@ -84,7 +84,7 @@ def _money(cost: Cost) -> list[str]:
     lines = ["  " + line for line in table(rows)]
     lines[1] += f"   {cost.ratio:.1f} x input"
     if cost.cached_increment is not None:
-        extra = format_money(cost.cached_increment * 1e6)
+        extra = format_money(cost.cached_increment * MILLION)
         lines.append(
             f"          being in the context, it costs the other tokens {extra} per million (in their price, not added)"
         )

@@ -22,6 +22,8 @@ from pertoken.errors import PertokenError
 Number = Any
 Array = NDArray[np.float64]
 
+MOST_TOKENS = 1e9  # of one request's input or output
+
 
 @dataclass(frozen=True)
 class Lengths:
@@ -43,7 +45,7 @@ class Lengths:
         for name, values in (("input", self.input), ("output", self.output)):
             if values.ndim != 1 or not values.size or values.shape != self.input.shape:
                 raise PertokenError(f"{name} lengths need one value for each request; got shape {values.shape}")
-            wrong = ~(np.isfinite(values) & (values >= 1) & (values <= 1e9))
+            wrong = ~(np.isfinite(values) & (values >= 1) & (values <= MOST_TOKENS))
             if wrong.any():
                 first = values[wrong][0]
                 raise PertokenError(

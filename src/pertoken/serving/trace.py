@@ -10,11 +10,10 @@ from statistics import NormalDist
 import numpy as np
 
 from pertoken.errors import PertokenError
-from pertoken.serving.lengths import Array, Lengths
+from pertoken.serving.lengths import MOST_TOKENS, Array, Lengths
 from pertoken.units import parse_count
 
 SAMPLES = 64  # points that stand for a distribution
-MOST_TOKENS = 1e9
 INPUT_COLUMNS = ("input", "contexttokens", "input_tokens", "prompt_tokens", "input_length", "num_prefill_tokens", "isl")
 OUTPUT_COLUMNS = (
     "output", "generatedtokens", "output_tokens", "completion_tokens", "output_length", "num_decode_tokens", "osl",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pertoken.errors import PertokenError
+from pertoken.knobs import KNOBS
 from pertoken.serving.lengths import Lengths
 from pertoken.serving.trace import lengths_from_text
 
@@ -22,7 +23,7 @@ class Goals:
                 raise PertokenError(f"--{name} is {value:g}; a goal must be above 0 seconds")
 
 
-_LIMITS = {"concurrency": (1.0, 1e6), "rps": (1e-9, 1e9), "load": (1e-9, 1.0)}
+_MODES = ("concurrency", "rps", "load")
 _NO_GOALS = Goals()
 _UNSET = Lengths.fixed(1, 1)  # stands for lengths that follow from input and output
 
@@ -66,20 +67,20 @@ class Workload:
             object.__setattr__(self, "lengths", lengths_from_text(str(self.input), str(self.output)))
         if not 0.0 <= self.cached <= 1.0:
             raise PertokenError(f"--cached is {self.cached:g}; it is a share of the input, from 0 to 1")
-        given = [name for name in _LIMITS if getattr(self, name) is not None]
+        given = [name for name in _MODES if getattr(self, name) is not None]
         if len(given) > 1:
             raise PertokenError(
                 f"--{' and --'.join(given)} cannot be given together; each fixes the traffic: leave all but one out"
             )
         for name in given:
-            low, high = _LIMITS[name]
+            low, high = KNOBS[name].low, KNOBS[name].high
             if not low <= getattr(self, name) <= high:
                 raise PertokenError(f"--{name} is {getattr(self, name):g}; it must be from {low:g} to {high:g}")
 
     @property
     def mode(self) -> str:
         """``concurrency``, ``rps``, ``load`` or ``saturated``."""
-        return next((name for name in _LIMITS if getattr(self, name) is not None), "saturated")
+        return next((name for name in _MODES if getattr(self, name) is not None), "saturated")
 
     @property
     def amount(self) -> float:
