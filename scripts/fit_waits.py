@@ -1,99 +1,148 @@
-"""Fit an engine's waits to measured serving: host time a step and a sequence, and the wait of a collective for a rank.
+"""Fit what engines add to their kernels, as `catalog/engines` states it, and cross-validate it.
 
-What the kernels leave of the measured TPOT of closed loops, by least squares on its logarithm (robust), over the rows that
-ship. Left out: disaggregated, expert-parallel and data-parallel rows, rows without a stated precision, the flagged 8B rows,
-and Qwen3 235B under vLLM, whose time does not change with the batch. ``python scripts/fit_waits.py [ENGINE]...``
+Five waits of each engine (host time a step and a sequence, the wait of a collective for a rank, launches of a step with
+prompts, a request's delay outside the engine), by robust least squares on the logarithms of TPOT and TTFT of the closed
+loops that ship. TTFT counts up to 16 in flight only: beyond, queueing decides. Every cell (accelerator, model, format)
+counts the same. Then again without one accelerator, and without one model family, predicting what was left out.
+
+``python scripts/fit_waits.py [ENGINE]... [--cross]``
 """
 
-import csv
-import gzip
+import argparse
 import random
-import re
-import sys
-import tempfile
 from collections import defaultdict
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import least_squares
 
-from pertoken.catalog.files import ROOT
+from pertoken.calibrate.rows import Refused, Row, read_row
+from pertoken.catalog import measured
+from pertoken.cli.validate import formats
+from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
-from pertoken.scenario import price
+from pertoken.serving.closed import closed_run
+from pertoken.serving.trace import lengths_from_text
 
-ROWS_A_CELL = 25
-FORMATS = (("nvfp4", "nvfp4"), ("mxfp4", "mxfp4"), ("fp8", "fp8"))
+SOURCE = "aiconfigurator-silicon-sample.csv.gz"
+WAITS = {"host_step": 1e-3, "host_sequence": 1e-6, "rank_skew": 1e-6, "prompt_launch": 1e-6, "request_delay": 1e-3}
+START = np.array([0.5, 5.0, 0.2, 10.0, 40.0])
+ROWS_A_CELL = 8
+FEW = 16  # in flight: up to here TTFT is a prompt's own time and a little waiting
+MOST = 128  # in flight, of rows that teach
+TTFT_WEIGHT = 0.5
+HIGHEST = [20.0, 200.0, 5.0, 200.0, 300.0]  # in the units of WAITS
 
 
-def cells(engine: str) -> dict[tuple[str, ...], list[dict[str, str]]]:
-    """Usable rows of one engine by accelerator, model and precision."""
-    with gzip.open(ROOT / "measured" / "aiconfigurator-silicon-sample.csv.gz", "rt", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    found = defaultdict(list)
-    for row in rows:
-        split = max(float(row["ep"] or 1), float(row["dp"] or 1))
-        odd = engine == "vllm" and ("235B" in row["model"] or ("8B" in row["model"] and row["gpu"] == "h200_sxm"))
-        stated = row["tp"] and row["weight_dtype"] and "mode=disagg" not in row["notes"]
-        if row["engine"] == engine and stated and split <= 1 and not odd:
-            found[row["gpu"], row["model"], row["weight_dtype"]].append(row)
+@dataclass
+class Taught:
+    """A row, where it ran, and its deployment."""
+
+    row: Row
+    deployment: Deployment
+    family: str
+
+    @property
+    def cell(self) -> tuple[str, ...]:
+        return (self.row.accelerator, self.row.model, self.row.weights)
+
+    def predict(self, waits: np.ndarray) -> np.ndarray:
+        """TTFT and TPOT [s]."""
+        profile = self.deployment.profile
+        changed = {
+            name: replace(getattr(profile, name), value=float(value) * unit)
+            for (name, unit), value in zip(WAITS.items(), waits, strict=True)
+        }
+        d = replace(self.deployment, profile=replace(profile, **changed))
+        run = closed_run(d, lengths_from_text(self.row.input, self.row.output), self.row.amount)
+        return np.array([run.ttft_s, run.tpot_s])
+
+    def error(self, waits: np.ndarray) -> np.ndarray:
+        """Log of predicted over measured: TTFT, TPOT."""
+        return np.log(self.predict(waits) / [self.row.measured["ttft"], self.row.measured["tpot"]])
+
+
+def taught(engine: str) -> list[Taught]:
+    """Usable rows of one engine: closed loops without flags; not DeepSeek-R1 under TensorRT-LLM, which drafts."""
+    names, resolve, found = measured.load_names(), measured.Resolver(formats), []
+    for line, cells in measured.read_rows(measured.FOLDER / SOURCE, print):
+        try:
+            row = read_row(line, cells, names)
+            if row.engine != engine or row.flag or row.load != "closed" or not {"ttft", "tpot"} <= set(row.measured):
+                continue
+            drafts = engine == "trtllm" and "R1" in cells["model"]
+            slow = engine == "vllm" and "235B" in cells["model"]
+            odd = "NVFP4" in cells["model"] or cells["gpu"] == "gb200"
+            if not (drafts or slow or odd) and row.amount / max(row.split.get("dp", 1), 1) <= MOST:
+                resolved = resolve(row)
+                resolved.deployment.check_fit(lengths_from_text(row.input, row.output).longest)
+                found.append(Taught(row, resolved.deployment, resolved.family))
+        except (Refused, PertokenError):
+            continue
     return found
 
 
-def without_waits(engine: str, folder: Path) -> str:
-    """The path of the engine's profile with its waits at zero."""
-    text = (ROOT / "engines" / f"{engine}.toml").read_text(encoding="utf-8")
-    path = folder / f"{engine}.toml"
-    path.write_text(re.sub(r"((?:host_step|host_sequence|rank_skew) = \{ value = )[^,]+", r"\g<1>0.0", text))
-    return str(path)
+def sample(rows: list[Taught]) -> list[Taught]:
+    """The same few rows of every cell."""
+    cells, chooser = defaultdict(list), random.Random(0)
+    for row in rows:
+        cells[row.cell].append(row)
+    return [row for cell in cells.values() for row in chooser.sample(cell, min(len(cell), ROWS_A_CELL))]
 
 
-def sample(row: dict[str, str], profile: str) -> tuple[float, ...]:
-    """Measured TPOT, kernels' TPOT, sequences in the batch, and collectives times ranks past the first."""
+def fit(rows: list[Taught], start: np.ndarray, rounds: int) -> np.ndarray:
+    """Waits in the units of `WAITS`."""
+    cells = defaultdict(int)
+    for row in rows:
+        cells[row.cell] += 1
+    weight = np.array([cells[row.cell] ** -0.5 for row in rows])
+    few = np.array([TTFT_WEIGHT * (row.row.amount <= FEW) for row in rows])
 
-    def lengths(tokens: str) -> str:
-        return f"uniform:{int(0.8 * float(tokens))}-{int(float(tokens))}" if "InferenceX" in row["notes"] else tokens
+    def off(waits: np.ndarray) -> np.ndarray:
+        errors = np.array([row.error(waits) for row in rows])
+        return np.concatenate([weight * few * errors[:, 0], weight * errors[:, 1]])
 
-    tp = int(float(row["tp"]))
-    count = int(float(row["n_gpus"] or 0)) or tp * int(float(row["pp"] or 1))
-    dtype = next((ours for theirs, ours in FORMATS if theirs in row["weight_dtype"]), None)
-    cost = price(
-        row["model"], on=f"{count}x{row['gpu']}", tp=tp, input=lengths(row["isl"]), output=lengths(row["osl"]),
-        concurrency=float(row["concurrency_or_max_batch"]), dtype=dtype, rate="rent:1", max_sequences=4096, engine=profile,
-    )  # fmt: skip
-    state = cost.operating.state
-    collectives = sum(op.count for op in cost.deployment.plan if op.name.endswith("_reduce"))
-    return float(row["tpot_ms"]) / 1e3, float(state.tpot_s), float(state.batch), collectives * (tp - 1)
-
-
-def fit(engine: str) -> None:
-    """Print the three waits and the error that is left."""
-    random.seed(0)
-    samples, weights = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        profile = without_waits(engine, Path(folder))
-        for rows in cells(engine).values():
-            chosen = random.sample(rows, min(len(rows), ROWS_A_CELL))
-            for row in chosen:
-                try:
-                    samples.append(sample(row, profile))
-                except PertokenError:
-                    continue
-                weights.append(len(chosen) ** -0.5)
-    measured, kernels, batch, ranks = np.array(samples).T
-    weight = np.array(weights)
-
-    def errors(x: np.ndarray) -> np.ndarray:
-        return np.log((kernels + x[0] * 1e-3 + x[1] * 1e-6 * batch + x[2] * 1e-6 * ranks) / measured)
-
-    found = least_squares(lambda x: weight * errors(x), [1.0, 10.0, 0.5], loss="soft_l1", f_scale=0.1, bounds=(0, 200))
-    step, sequence, skew = found.x
-    left, bare = np.median(np.abs(errors(found.x))), np.median(np.abs(errors(np.zeros(3))))
-    print(
-        f"{engine}: {len(samples)} rows; host {step:.2f} ms a step and {sequence:.1f} us a sequence, {skew:.2f} us a collective"
-        f" and rank; median |log error| {left:.3f}, without waits {bare:.3f}"
+    found = least_squares(
+        off, start, bounds=(0, HIGHEST), loss="soft_l1", f_scale=0.1, x_scale=START, diff_step=0.05, max_nfev=rounds
     )
+    return found.x
+
+
+def cross(rows: list[Taught], waits: np.ndarray, key: str) -> None:
+    """Refit without each value of ``key`` in turn and print the errors of what was left out, cell by cell."""
+    values = sorted({getattr(row.row, key) if key == "accelerator" else row.family for row in rows})
+    for value in values if len(values) > 1 else ():
+        out = [row for row in rows if value == (row.row.accelerator if key == "accelerator" else row.family)]
+        left = sample([row for row in rows if row not in out])
+        found = fit(left, np.maximum(waits, 0.05 * START), 4)
+        cells = defaultdict(list)
+        for row in out:
+            cells[row.row.accelerator, row.family].append(row.error(found))
+        for (accelerator, family), errors in sorted(cells.items()):
+            ttft, tpot = np.exp(np.array(errors).T) - 1.0
+            found_errors = f"TPOT {np.median(abs(tpot)):.1%}, TTFT {np.median(abs(ttft)):.1%}"
+            print(f"  without {value}: {accelerator} {family}, {len(errors)} rows: {found_errors}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("engines", nargs="*", default=["vllm", "sglang", "trtllm"])
+    parser.add_argument("--cross", action="store_true")
+    given = parser.parse_args()
+    for engine in given.engines:
+        rows = taught(engine)
+        chosen = sample(rows)
+        waits = fit(chosen, START, 12)
+        errors = np.abs(np.array([row.error(waits) for row in chosen]))
+        text = ", ".join(
+            f"{name} {value * unit * 1e6:.3g} us" for (name, unit), value in zip(WAITS.items(), waits, strict=True)
+        )
+        left = f"median |log error| TTFT {np.median(errors[:, 0]):.3f}, TPOT {np.median(errors[:, 1]):.3f}"
+        print(f"{engine}: {len(chosen)} rows of {len(rows)}; {text}; {left}", flush=True)
+        if given.cross:
+            cross(rows, waits, "accelerator")
+            cross(rows, waits, "family")
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ("vllm", "sglang", "trtllm"):
-        fit(name)
+    main()

@@ -57,13 +57,16 @@ def accelerator(
 def profile(**changes: float) -> Profile:
     """An engine profile of round figures."""
     figures = {
-        "host_step": 2e-3, "host_sequence": 20e-6, "rank_skew": 1e-6, "memory_fraction": 0.9, "token_budget": 8192,
+        "host_step": 2e-3, "host_sequence": 20e-6, "rank_skew": 1e-6, "prompt_launch": 5e-6, "request_delay": 0.0,
+        "memory_fraction": 0.9, "token_budget": 8192,
         "max_sequences": 256,
     } | changes  # fmt: skip
     units = {
         "host_step": "s",
         "host_sequence": "s",
         "rank_skew": "s",
+        "prompt_launch": "s",
+        "request_delay": "s",
         "token_budget": "token",
         "max_sequences": "sequence",
     }
@@ -201,5 +204,7 @@ def deploy(
 
 def bare(model: Model | None = None, split: Split | None = None, **more: Any) -> Deployment:
     """A deployment on the bare roofline: peaks reached, no host time."""
-    engine = profile(host_step=0.0, host_sequence=0.0, rank_skew=0.0, memory_fraction=1.0)
+    engine = profile(
+        host_step=0.0, host_sequence=0.0, rank_skew=0.0, prompt_launch=0.0, request_delay=0.0, memory_fraction=1.0
+    )
     return deploy(model, split, shares=ideal(), engine=engine, **more)

@@ -205,7 +205,10 @@ class Resolver:
             f"the engine uses {profile.memory_fraction.value:.0%} of memory, {format_bytes(d.workspace_bytes)} of it for"
             f" activations, logits and {format_bytes(RUNTIME_BYTES)} of runtime"
         )
-        kinds = (("host_step", "step"), ("host_sequence", "sequence"), ("rank_skew", "collective and rank"))
+        kinds = (
+            ("host_step", "step"), ("host_sequence", "sequence"), ("rank_skew", "collective and rank"),
+            ("prompt_launch", "operation of steps with prompts"), ("request_delay", "request before its first token"),
+        )  # fmt: skip
         times = [
             f"{format_seconds(time.value)} a {what}"
             for name, what in kinds

@@ -83,7 +83,7 @@ def sweep(deployment: Deployment, input_tokens: Any, output_tokens: Any, concurr
         state,
         entries,
         {"input": totals["input"] * unit / inputs, "output": totals["output"] * unit / outputs},
-        state.ttft_s + waiting,
+        state.ttft_s + waiting + deployment.profile.request_delay.value,
         state.tpot_s,
         lanes * np.minimum(in_flight / lanes, 1.0) * state.rate * outputs,
     )

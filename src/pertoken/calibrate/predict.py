@@ -12,6 +12,7 @@ from pertoken.cost import Interval
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.roofline import bounds
 from pertoken.errors import DoesNotFit, PertokenError
+from pertoken.serving.closed import MOST_REQUESTS, closed_run
 from pertoken.serving.lengths import Lengths
 from pertoken.serving.operating import Operating, operate
 from pertoken.serving.static import Static, static_batch
@@ -86,7 +87,7 @@ def _of_steady(found: Operating, deployment: Deployment, row: Row) -> dict[str, 
         rate = row.amount
     tokens = _counted(row, float(moments.input), float(moments.output))
     values = {
-        "ttft": _interval(float(state.ttft_s), low, high),
+        "ttft": _interval(found.ttft_s, low, high),
         "throughput": _interval(rate * tokens, 1.0 / high, 1.0 / low),
     }
     if moments.decoded > 0:
@@ -134,6 +135,20 @@ def _of_run(found: Operating, deployment: Deployment, row: Row, lengths: Lengths
     return {"throughput": _interval(tokens / seconds, 1.0 / high, 1.0 / low)}
 
 
+def _of_closed(found: Operating, deployment: Deployment, row: Row, lengths: Lengths) -> dict[str, Interval]:
+    """TTFT, TPOT and throughput of a finite closed loop; its bounds are those of the steady state."""
+    low, high = _spread(found.state)
+    run = closed_run(deployment, lengths, row.amount)
+    rate = deployment.split.lanes * found.lanes_busy * run.requests / run.seconds
+    values = {
+        "ttft": _interval(run.ttft_s, low, high),
+        "throughput": _interval(rate * _counted(row, run.input, run.output), 1.0 / high, 1.0 / low),
+    }
+    if math.isfinite(run.tpot_s):
+        values["tpot"] = _interval(run.tpot_s, low, high)
+    return values | _energy(deployment, _interval(1.0 / (rate * run.output), low, high))
+
+
 def _workload(row: Row, lengths: Lengths) -> Workload:
     goals = Goals(*row.goals)
     if row.load in ("closed", "alone"):
@@ -160,6 +175,8 @@ def predict(row: Row, deployment: Deployment) -> dict[str, Interval]:
         return _of_static(static_batch(deployment, lengths, row.amount), deployment, row, lengths)
     try:
         found = operate(deployment, _workload(row, lengths))
+        if row.load == "closed" and row.amount / deployment.split.lanes <= MOST_REQUESTS // 2:
+            return _of_closed(found, deployment, row, lengths)
         if math.isfinite(row.requests):
             return _of_run(found, deployment, row, lengths)
         return _of_steady(found, deployment, row)

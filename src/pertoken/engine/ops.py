@@ -272,10 +272,13 @@ class HostOp(Operation):
     ----------
     step_s, sequence_s : float
         From the engine's profile [s].
+    launch_s : float
+        Launching all operations of a step that holds prompts, which pay for it [s].
     """
 
     step_s: float
     sequence_s: float
+    launch_s: float = 0.0
 
     def at(self, step: Step) -> list[Timed]:
         prompts = step.prefill.sequences if step.prefill else 0.0
@@ -299,7 +302,7 @@ class HostOp(Operation):
             ),
         ]
         if step.prefill:
-            seconds = self.sequence_s * prompts
             tokens = step.input_tokens
-            found.append(Timed("host_prompt", self.group, self.count, Work(), overhead_s=seconds, input_tokens=tokens))
+            for name, seconds in (("host_prompt", self.sequence_s * prompts), ("prompt_launch", self.launch_s)):
+                found.append(Timed(name, self.group, self.count, Work(), overhead_s=seconds, input_tokens=tokens))
         return found

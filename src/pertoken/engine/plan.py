@@ -149,13 +149,21 @@ class _Planner:
             found.append(self.collective("all_reduce", "experts_reduce", count, self.tp, self.hidden * HALF_BYTES))
         return found
 
-    def ends(self) -> list[Operation]:
+    def ends(self, layers: float) -> list[Operation]:
+        """What follows the layers; ``layers`` is how many operations those have."""
         m, split, profile = self.d.model, self.d.split, self.d.profile
         local = -(-m.vocab // self.tp)
         found: list[Operation] = [
             self.matmul(Matmul("head", self.hidden, local, "head"), "head", 1, last_only=True),
             self.elementwise("sampling", 1, m.vocab * SAMPLER_BYTES, 4, last=True),
-            HostOp("host", "host", 1, profile.host_step.value, profile.host_sequence.value),
+            HostOp(
+                "host",
+                "host",
+                1,
+                profile.host_step.value,
+                profile.host_sequence.value,
+                layers * profile.prompt_launch.value,
+            ),
         ]
         if self.tp > 1:
             found.append(self.collective("all_gather", "logits_gather", 1, self.tp, m.vocab * HALF_BYTES, last=True))
@@ -182,4 +190,4 @@ def build_plan(deployment: Deployed) -> tuple[Operation, ...]:
         for op in ops:
             key = replace(op, count=0)
             counts[key] = counts.get(key, 0) + op.count
-    return (*(replace(op, count=count) for op, count in counts.items()), *planner.ends())
+    return (*(replace(op, count=count) for op, count in counts.items()), *planner.ends(sum(counts.values())))

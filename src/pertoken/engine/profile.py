@@ -51,6 +51,12 @@ class Profile:
         Most tokens of one step (chunked prefill) [token].
     max_sequences : Sourced
         Most sequences of one step [sequence].
+    prompt_launch : Sourced
+        Host seconds for each operation of a step that holds prompts: no captured graph replays it [s].
+    request_delay : Sourced
+        Seconds of a request outside the engine before its first token: HTTP, tokens, queues [s].
+    mixed : bool
+        Whether prompts are prefilled beside decoding sequences; else the latter wait for steps of prompts only.
     small : Small or None
         Policies on smaller accelerators, where they differ.
     """
@@ -64,6 +70,9 @@ class Profile:
     memory_fraction: Sourced
     token_budget: Sourced
     max_sequences: Sourced
+    prompt_launch: Sourced
+    request_delay: Sourced
+    mixed: bool = True
     small: Small | None = None
 
     def on(self, accelerator: Accelerator) -> Profile:
@@ -79,7 +88,7 @@ class Profile:
         )
 
 
-MAY_BE_ZERO = ("host_step", "host_sequence", "rank_skew")
+MAY_BE_ZERO = ("host_step", "host_sequence", "rank_skew", "prompt_launch", "request_delay")
 _UNITS = {
     "host_step": ("s", 1.0),
     "host_sequence": ("s", 0.1),
@@ -87,6 +96,8 @@ _UNITS = {
     "memory_fraction": ("1", 1.0),
     "token_budget": ("token", 1e7),
     "max_sequences": ("sequence", 1e6),
+    "prompt_launch": ("s", 0.1),
+    "request_delay": ("s", 60.0),
 }
 
 
@@ -107,7 +118,12 @@ def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:
         key: read_number(table.get(key), unit, sources, f"{where}: {key}", high, zero=key in MAY_BE_ZERO)
         for key, (unit, high) in _UNITS.items()
     }
-    return Profile(**{key: table[key] for key in names}, **numbers, small=_small(table.get("small"), where))
+    mixed = table.get("mixed", True)
+    if not isinstance(mixed, bool):
+        raise PertokenError(f"{where}: mixed is {str(mixed)[:60]!r}; it must be true or false")
+    return Profile(
+        **{key: table[key] for key in names}, **numbers, mixed=mixed, small=_small(table.get("small"), where)
+    )
 
 
 def _small(table: object, where: str) -> Small | None:

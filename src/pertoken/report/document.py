@@ -36,7 +36,7 @@ def serving(cost: Cost) -> dict[str, Any]:
     state, tokens = cost.operating.state, cost.tokens_per_request
     rate = cost.requests_per_s
     return {
-        "ttft_s": float(state.ttft_s),
+        "ttft_s": cost.operating.ttft_s,
         "tpot_s": float(state.tpot_s),
         "wait_s": float(state.wait_s),
         "request_per_s": rate,
@@ -49,7 +49,9 @@ def serving(cost: Cost) -> dict[str, Any]:
         "mfu": cost.mfu,
         "kv_occupancy": float(state.kv_occupancy),
         "bound": cost.operating.bound,
-        "goals_met": bool(state.ttft_s <= cost.workload.goals.ttft and state.tpot_s <= cost.workload.goals.tpot),
+        "goals_met": bool(
+            cost.operating.ttft_s <= cost.workload.goals.ttft and state.tpot_s <= cost.workload.goals.tpot
+        ),
     }
 
 
@@ -161,7 +163,7 @@ def row(cost: Cost) -> dict[str, Any]:
         "output_low": value("output").low,
         "output_high": value("output").high,
         "ratio": cost.ratio,
-        "ttft_s": float(state.ttft_s),
+        "ttft_s": cost.operating.ttft_s,
         "tpot_s": float(state.tpot_s),
         "output_tok_per_s": cost.requests_per_s * cost.tokens_per_request["output"],
         "concurrency": cost.operating.concurrency,

@@ -47,6 +47,8 @@ class Operating:
         What keeps throughput from being higher.
     most_rate : float
         Highest rate that meets the goals [request/s]; NaN when none does.
+    delay_s : float
+        What a request spends outside the engine before its first token [s].
     """
 
     state: Steady
@@ -55,6 +57,12 @@ class Operating:
     concurrency: float
     bound: str
     most_rate: float
+    delay_s: float
+
+    @property
+    def ttft_s(self) -> float:
+        """Time to first token as a user sees it [s]."""
+        return float(self.state.ttft_s) + self.delay_s
 
 
 def workload_moments(deployment: Deployment, workload: Workload) -> Moments:
@@ -164,19 +172,21 @@ def operate(deployment: Deployment, workload: Workload) -> Operating:
     """
     deployment.check_fit(workload.lengths.longest)
     moments = workload_moments(deployment, workload)
-    lanes = deployment.split.lanes
+    lanes, delay = deployment.split.lanes, deployment.profile.request_delay.value
     best = steady(deployment, moments, saturated(deployment, moments, workload.goals))
     limits = strain(deployment, workload.goals, best)
     reachable = float(_worst(limits)) <= 1.0015  # a lone prompt that fills the token budget is at 1 / 0.999
     most = lanes * float(best.rate) if reachable else float("nan")
     if workload.mode == "saturated":
         if not reachable:
-            _refuse_goals(workload, best)
-        return Operating(best, moments, 1.0, lanes * float(in_system(best, moments)), _binding(limits, "batch"), most)
+            _refuse_goals(workload, best, delay)
+        return Operating(
+            best, moments, 1.0, lanes * float(in_system(best, moments)), _binding(limits, "batch"), most, delay
+        )
     if workload.mode == "concurrency":
         return _closed(deployment, workload, moments, most)
     if workload.mode == "load" and not reachable:
-        _refuse_goals(workload, best)
+        _refuse_goals(workload, best, delay)
     rate = workload.amount if workload.mode == "rps" else workload.amount * most
     return _open(deployment, moments, rate, most)
 
@@ -192,7 +202,15 @@ def _closed(deployment: Deployment, workload: Workload, moments: Moments, most: 
     bound = _binding(
         {key: limits[key] for key in ("KV memory", "max sequences", "token budget")}, "concurrency asked for"
     )
-    return Operating(state, moments, min(1.0, workload.amount / lanes), workload.amount, bound, most)
+    return Operating(
+        state,
+        moments,
+        min(1.0, workload.amount / lanes),
+        workload.amount,
+        bound,
+        most,
+        deployment.profile.request_delay.value,
+    )
 
 
 def _open(deployment: Deployment, moments: Moments, rate: float, most: float) -> Operating:
@@ -206,13 +224,13 @@ def _open(deployment: Deployment, moments: Moments, rate: float, most: float) ->
         )
     state = at_rate(deployment, moments, rate / lanes)
     crowd = rate * float(moments.decoded * state.tpot_s + state.ttft_s)
-    return Operating(state, moments, 1.0, crowd, "request rate", most)
+    return Operating(state, moments, 1.0, crowd, "request rate", most, deployment.profile.request_delay.value)
 
 
-def _refuse_goals(workload: Workload, best: Steady) -> None:
+def _refuse_goals(workload: Workload, best: Steady, delay: float) -> None:
     goals = workload.goals
     raise PertokenError(
-        f"no load meets the goals: alone in the system a request has a TTFT of {format_seconds(float(best.ttft_s))} and a"
+        f"no load meets the goals: alone in the system a request has a TTFT of {format_seconds(float(best.ttft_s) + delay)} and a"
         f" TPOT of {format_seconds(float(best.tpot_s))}, and the goals are {format_seconds(goals.ttft)} and"
         f" {format_seconds(goals.tpot)}; raise --ttft or --tpot, or use more or faster accelerators"
     )

@@ -3,7 +3,7 @@ r"""From steps to a steady state, in closed form.
 The engine decodes its running requests every step and prefills prompts in chunks. Let y be the requests that it finishes
 per step, I' and O - 1 a request's fresh input tokens and decode steps. On average a step prefills x = y I' tokens, but in
 chunks of C, so a share f = x / C of steps is mixed and the mean step takes (1 - f) T_0 + f T_1 [1]_. Smooth mixing (x
-tokens in every step) would hide prefill under the weight read.
+tokens in every step) would hide prefill under the weight read. Where an engine does not mix, decodes wait for such steps.
 
 A request never waits for its own prefill while it decodes: of the others' share of the load, g, mixed steps carry
 B_1 = g B_0 decoding sequences where pure ones carry B_0. For a lone request g = 0: it decodes in pure steps only.
@@ -66,7 +66,7 @@ class Steady:
     kinds : tuple of StepKind
         Pure and mixed steps.
     step_s, tpot_s, ttft_s, wait_s : float or ndarray
-        Mean step, time per output token, time to first token, and the wait that is part of it [s].
+        Mean step, time per output token, time to first token in the engine, and the wait that is part of it [s].
     batch : float or ndarray
         Mean sequences that decode in a step that decodes.
     resident : float or ndarray
@@ -104,7 +104,8 @@ def chunks(deployment: Deployment, moments: Moments) -> Number:
 
 def prompt_budget(deployment: Deployment, moments: Moments, finished: Number) -> Number:
     """Tokens of a step's budget that decoding leaves to prompts [token]."""
-    return np.maximum(deployment.profile.token_budget.value - finished * moments.decoded, 1.0)
+    beside = finished * moments.decoded if deployment.profile.mixed else 0.0
+    return np.maximum(deployment.profile.token_budget.value - beside, 1.0)
 
 
 def steady(deployment: Deployment, moments: Moments, finished: Number) -> Steady:
@@ -123,17 +124,21 @@ def steady(deployment: Deployment, moments: Moments, finished: Number) -> Steady
     budget = prompt_budget(deployment, moments, finished)
     parts = np.maximum(1.0, fresh / budget)
     prefilled = finished * fresh
-    chunk = np.maximum(prefilled, np.minimum(fresh, budget))
+    apart = not deployment.profile.mixed
+    # prompts apart from decodes: at most every other step is theirs, until they fill the budget
+    due = np.maximum(prefilled, np.minimum(2.0 * prefilled, budget)) if apart else prefilled
+    chunk = np.maximum(due, np.minimum(fresh, budget))
     mixed = prefilled / chunk
     others = np.clip(1.0 - 1.0 / (finished * (decoded + parts)), 0.0, 1.0)
-    pure_batch = finished * decoded / np.maximum(1.0 - mixed + mixed * others, TINY)
+    beside = np.zeros_like(others) if apart else others
+    weight = np.maximum(1.0 - mixed + mixed * beside, TINY)
+    pure_batch = finished * decoded / weight
     pure = _kind(deployment, 1.0 - mixed, Step(_decodes(moments, pure_batch)))
     new = np.minimum(fresh, chunk)
     context = np.maximum(moments.prior + (fresh - new) / 2.0, 0.0)
     prefill = Prefill(chunk / new, new, context, np.minimum(moments.cached, context))
-    both = _kind(deployment, mixed, Step(_decodes(moments, others * pure_batch), prefill, finished / mixed))
+    both = _kind(deployment, mixed, Step(_decodes(moments, beside * pure_batch), prefill, finished / mixed))
     step_s = (1.0 - mixed) * pure.seconds + mixed * both.seconds
-    weight = np.maximum(1.0 - mixed + mixed * others, TINY)
     tpot = ((1.0 - mixed) * pure.seconds + mixed * others * both.seconds) / weight
     load = prefilled / budget
     wait = others * mixed * parts * both.seconds * moments.spread / (2.0 * np.maximum(1.0 - load, TINY))
@@ -189,7 +194,7 @@ def strain(deployment: Deployment, goals: Goals, state: Steady) -> dict[str, Num
     return {
         "KV memory": state.kv_occupancy,
         "TPOT goal": state.tpot_s / goals.tpot,
-        "TTFT goal": state.ttft_s / goals.ttft,
+        "TTFT goal": (state.ttft_s + deployment.profile.request_delay.value) / goals.ttft,
         "max sequences": state.resident / deployment.profile.max_sequences.value,
         "token budget": state.prefill_load / 0.999,
     }
