@@ -206,11 +206,11 @@ class Resolver:
             f" activations, logits and {format_bytes(RUNTIME_BYTES)} of runtime"
         )
         kinds = (
-            ("host_step", "step"), ("host_sequence", "sequence"), ("rank_skew", "collective and rank"),
-            ("prompt_launch", "operation of steps with prompts"), ("request_delay", "request before its first token"),
+            ("host_step", "a step"), ("host_sequence", "a sequence"), ("rank_skew", "a collective and rank"),
+            ("prompt_launch", "an operation of steps with prompts"), ("request_delay", "a request before its first token"),
         )  # fmt: skip
         times = [
-            f"{format_seconds(time.value)} a {what}"
+            f"{format_seconds(time.value)} {what}"
             for name, what in kinds
             if (time := getattr(profile, name)).value and (name != "rank_skew" or d.split.tp > 1)
         ]
