@@ -34,7 +34,7 @@ calibrate: $(VENV)/.tests
 	$(BIN)/python -m pertoken.calibrate $(OPERATORS)/aiconfigurator_core-0.12.0-*.whl --out src/pertoken/catalog/efficiency
 
 waits: $(VENV)/.tests
-	$(BIN)/python scripts/fit_waits.py
+	$(BIN)/python scripts/fit_waits.py --cross
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)

@@ -3,7 +3,8 @@
 Five waits of each engine (host time a step and a sequence, the wait of a collective for a rank, launches of a step with
 prompts, a request's delay outside the engine), by robust least squares on the logarithms of TPOT and TTFT of the closed
 loops that ship. TTFT counts up to 16 in flight only: beyond, queueing decides. Every cell (accelerator, model, format)
-counts the same. Then again without one accelerator, and without one model family, predicting what was left out.
+counts the same. Then again without one accelerator, and without one model family, predicting what was left out; the
+quantiles of those errors are the profile's intervals.
 
 ``python scripts/fit_waits.py [ENGINE]... [--cross]``
 """
@@ -108,8 +109,9 @@ def fit(rows: list[Taught], start: np.ndarray, rounds: int) -> np.ndarray:
     return found.x
 
 
-def cross(rows: list[Taught], waits: np.ndarray, key: str) -> None:
+def cross(rows: list[Taught], waits: np.ndarray, key: str) -> list[np.ndarray]:
     """Refit without each value of ``key`` in turn and print the errors of what was left out, cell by cell."""
+    left_out = []
     values = sorted({getattr(row.row, key) if key == "accelerator" else row.family for row in rows})
     for value in values if len(values) > 1 else ():
         out = [row for row in rows if value == (row.row.accelerator if key == "accelerator" else row.family)]
@@ -120,8 +122,10 @@ def cross(rows: list[Taught], waits: np.ndarray, key: str) -> None:
             cells[row.row.accelerator, row.family].append(row.error(found))
         for (accelerator, family), errors in sorted(cells.items()):
             ttft, tpot = np.exp(np.array(errors).T) - 1.0
+            left_out.append(np.array(errors))
             found_errors = f"TPOT {np.median(abs(tpot)):.1%}, TTFT {np.median(abs(ttft)):.1%}"
             print(f"  without {value}: {accelerator} {family}, {len(errors)} rows: {found_errors}", flush=True)
+    return left_out
 
 
 def main() -> None:
@@ -140,8 +144,11 @@ def main() -> None:
         left = f"median |log error| TTFT {np.median(errors[:, 0]):.3f}, TPOT {np.median(errors[:, 1]):.3f}"
         print(f"{engine}: {len(chosen)} rows of {len(rows)}; {text}; {left}", flush=True)
         if given.cross:
-            cross(rows, waits, "accelerator")
-            cross(rows, waits, "family")
+            left_out = cross(rows, waits, "accelerator") + cross(rows, waits, "family")
+            even = np.concatenate([np.quantile(cell, (np.arange(40) + 0.5) / 40, axis=0) for cell in left_out])
+            for name, logs in zip(("ttft", "tpot"), even.T, strict=True):  # every cell counts the same
+                low, high = np.exp(-np.quantile(logs, (0.95, 0.05)))
+                print(f"  90% of measured {name} lie within {low:.2f} and {high:.2f} of the prediction", flush=True)
 
 
 if __name__ == "__main__":

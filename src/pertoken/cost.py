@@ -12,7 +12,7 @@ from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
 from pertoken.money.rate import Rate
 from pertoken.serving.operating import Operating, operate
-from pertoken.serving.steady import steady
+from pertoken.serving.steady import Steady, steady
 from pertoken.serving.workload import Workload
 from pertoken.units import HOUR, MILLION, MONTH
 
@@ -22,7 +22,7 @@ BASES = ("usage", "allocation")
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with low and high; before calibration these are the roofline's bounds: perfect overlap and none."""
+    """A value with the ends of its 90% interval, or the roofline's bounds (perfect overlap and none) without a fit."""
 
     value: float
     low: float
@@ -165,8 +165,15 @@ class Cost:
 
     @cached_property
     def entries(self) -> dict[str, list[Entry]]:
-        """Ledger of the mean step by case."""
-        return {case: ledger(self.operating.state, case) for case in CASES}
+        """Ledger of the mean step by case: 90% of measured steps took between low and high, or the roofline's bounds."""
+        return {case: self._ledger(self.operating.state, case) for case in CASES}
+
+    def _ledger(self, state: Steady, case: str) -> list[Entry]:
+        ends = self.deployment.interval("tpot")
+        if ends is None or case == "value":
+            return ledger(state, case)
+        factor = ends[0] if case == "low" else ends[1]
+        return [replace(entry, seconds=entry.seconds * factor) for entry in ledger(state)]
 
     @property
     def utilisation(self) -> float:
@@ -218,7 +225,7 @@ class Cost:
         if moments.cached <= 0:  # prompts of one token have nothing to cache
             return 0.0
         state = steady(self.deployment, moments, self.operating.state.finished)
-        again = float(by_token(ledger(state, case))["cached"])
+        again = float(by_token(self._ledger(state, case))["cached"])
         return self.deployment.split.tp * self._spread(case) * again / float(state.finished * moments.cached)
 
     @cached_property

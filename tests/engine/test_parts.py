@@ -229,3 +229,20 @@ def test_ranks_in_slots_do_not_borrow_a_switched_links_collectives():
     assert found == machines.load_efficiency(machines.SLOTS).collective["all_reduce"]
     assert found != switched.collective("all_reduce")
     assert any("l40s" in sentence for sentence in slots.assumed)
+
+
+def test_an_interval_is_read_and_widens_where_nothing_was_measured() -> None:
+    made = maker.profile()
+    table = {
+        f.name: {"value": getattr(made, f.name).value, "unit": getattr(made, f.name).unit}
+        for f in fields(made)
+        if hasattr(getattr(made, f.name), "value")
+    } | {"name": "e", "title": "E", "versions": "1"}
+    found = profile_from_dict(table | {"interval": {"tpot": [0.8, 1.25]}, "mixed": False}, "e.toml")
+    assert found.interval == {"tpot": (0.8, 1.25)}
+    assert not found.mixed
+    for wrong in ({"tpot": [1.2, 1.5]}, {"tpot": [0.8]}, {"itl": [0.8, 1.2]}, {"tpot": "x"}, 3):
+        with pytest.raises(PertokenError, match="e.toml"):
+            profile_from_dict(table | {"interval": wrong}, "e.toml")
+    with pytest.raises(PertokenError, match="mixed"):
+        profile_from_dict(table | {"mixed": "no"}, "e.toml")

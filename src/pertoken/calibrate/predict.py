@@ -95,6 +95,17 @@ def _of_steady(found: Operating, deployment: Deployment, row: Row) -> dict[str, 
     return values | _energy(deployment, _interval(1.0 / (rate * float(moments.output)), low, high))
 
 
+def _learned(values: dict[str, Interval], deployment: Deployment) -> dict[str, Interval]:
+    """The same with the intervals of the engine's profile, where it has them."""
+    step = deployment.interval("tpot")
+    ends = {"ttft": deployment.interval("ttft"), "tpot": step, "energy": step}
+    ends["throughput"] = (1.0 / step[1], 1.0 / step[0]) if step else None
+    return {
+        name: Interval(v.value, v.value * found[0], v.value * found[1]) if (found := ends[name]) else v
+        for name, v in values.items()
+    }
+
+
 def _counted(row: Row, input_tokens: float, output_tokens: float) -> float:
     """What one request adds to the row's throughput."""
     return {"total": input_tokens + output_tokens, "requests": 1.0}.get(row.counts, output_tokens)
@@ -257,7 +268,9 @@ class Predictor:
                  row.load in ("static", "burst"), row.load == "saturated", row.cells.get("source", ""))  # fmt: skip
         found = _once(self._resolved, place, lambda: self.resolve(row), "misfit")
         key = (place, row.input, row.output, row.load, row.amount, row.goals, row.counts, str(row.requests))
-        values = _once(self._values, key, lambda: predict(row, found.deployment), "unmodelled")
+        values = _once(
+            self._values, key, lambda: _learned(predict(row, found.deployment), found.deployment), "unmodelled"
+        )
         measured = dict(row.measured)
         energy = measured_energy(row, found.deployment)
         if energy is not None:

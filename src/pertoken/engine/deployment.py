@@ -24,6 +24,8 @@ from pertoken.units import format_bytes
 Number = Any
 SMALL_BYTES = 2.0  # norms, biases and convolutions are kept in half precision
 DEFAULT_NETWORK = 50e9  # byte/s one direction per accelerator between domains (a 400 Gbit/s card), assumed
+# interval of an accelerator that nobody measured over that of one left out of the fit, in logarithms: assumed
+WIDER = 1.5
 RUNTIME_BYTES = 1.0e9  # driver context, communication buffers and graphs on each accelerator, assumed
 
 
@@ -101,6 +103,17 @@ class Deployment:
     def assumed(self) -> tuple[str, ...]:
         """Sentences on efficiencies that were not measured here."""
         return tuple(self.chooser.assumed) if self.plan else ()
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """Measured over predicted at 5 and 95%, for ``ttft`` or ``tpot``; None where the engine's was not fitted.
+
+        Where efficiencies stand in for unmeasured ones the logarithms are `WIDER` times as far apart, an assumption.
+        """
+        ends = self.profile.interval.get(metric)
+        if ends is None:
+            return None
+        power = WIDER if self.assumed else 1.0
+        return ends[0] ** power, ends[1] ** power
 
     def run(self, step: Step) -> list[Timed]:
         """Counts and seconds of every operation in one step of one lane."""

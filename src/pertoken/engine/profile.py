@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pertoken.errors import PertokenError
@@ -59,6 +59,8 @@ class Profile:
         Whether prompts are prefilled beside decoding sequences; else the latter wait for steps of prompts only.
     small : Small or None
         Policies on smaller accelerators, where they differ.
+    interval : mapping of str to (float, float)
+        Measured over predicted at 5 and 95%, for ``ttft`` and ``tpot``, of what the fit was not told [1].
     """
 
     name: str
@@ -74,6 +76,7 @@ class Profile:
     request_delay: Sourced
     mixed: bool = True
     small: Small | None = None
+    interval: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def on(self, accelerator: Accelerator) -> Profile:
         """The profile with the policies that the engine has on one accelerator."""
@@ -122,8 +125,27 @@ def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:
     if not isinstance(mixed, bool):
         raise PertokenError(f"{where}: mixed is {str(mixed)[:60]!r}; it must be true or false")
     return Profile(
-        **{key: table[key] for key in names}, **numbers, mixed=mixed, small=_small(table.get("small"), where)
+        **{key: table[key] for key in names},
+        **numbers,
+        mixed=mixed,
+        small=_small(table.get("small"), where),
+        interval=_interval(table.get("interval", {}), where),
     )
+
+
+def _interval(table: object, where: str) -> dict[str, tuple[float, float]]:
+    if not isinstance(table, Mapping):
+        raise PertokenError(f"{where}: [interval] must be a table with ttft and tpot")
+    found = {}
+    for name in table:
+        ends = table[name] if isinstance(table[name], list) and len(table[name]) == 2 else [None, None]
+        low, high = (read_number(end, "1", {}, f"{where}: interval.{name}", 1e3).value for end in ends)
+        if name not in ("ttft", "tpot") or not low <= 1.0 <= high:
+            raise PertokenError(
+                f"{where}: interval.{str(name)[:40]} is {low:g} to {high:g}; ttft and tpot have two ends around 1"
+            )
+        found[name] = (low, high)
+    return found
 
 
 def _small(table: object, where: str) -> Small | None:

@@ -13,9 +13,13 @@ from typing import Any
 from pertoken.cost import Cost, Interval
 from pertoken.units import HOUR, MILLION
 
-INTERVAL_MEANING = (
-    "low and high are the roofline's bounds: all of compute, memory, links and overhead overlap, or none do"
-)
+
+def interval_meaning(cost: Cost) -> str:
+    """What low and high of a cost are."""
+    if cost.deployment.interval("tpot") is None:
+        return "the roofline's bounds: all of compute, memory, links and overhead overlap, or none do"
+    wider = ", wider as kernels of this accelerator were not all measured" if cost.deployment.assumed else ""
+    return f"90% interval of step time, from accelerators and models left out of the fit{wider}; the rate is taken as given"
 
 
 def clean(value: Any) -> Any:
@@ -115,7 +119,7 @@ def document(cost: Cost) -> dict[str, Any]:
             **_money(cost),
             "accelerator_s_per_million": cost.accelerator_s.scaled(MILLION).as_dict(),
             "ratio": cost.ratio,
-            "interval": INTERVAL_MEANING,
+            "interval": interval_meaning(cost),
             "serving": serving(cost),
             "receipt": [asdict(leaf) for leaf in cost.receipt],
             "bill": asdict(cost.bill),

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from pertoken.attribution.ledger import PARTS
 from pertoken.cost import Cost, Interval
-from pertoken.report.document import row
+from pertoken.report.document import interval_meaning, row
 from pertoken.units import MILLION, MONTH, format_money, format_rate, format_seconds
 
 WIDTH = 100
@@ -173,7 +173,7 @@ def answer(cost: Cost) -> str:
         ["", "why", *why(cost)],
         ["", f"receipt of one hour ({cost.basis} basis)", *receipt(cost)],
         ["", "assumed (give it to change it)", *assumptions(cost)] if cost.assumed else [],
-        ["", "In brackets: the roofline's bounds, all work overlapping and none; no error of measurement yet."],
+        ["", *wrap(f"In brackets: {interval_meaning(cost)}.", "", "")],
     ]
     return plain("\n".join(line for part in parts for line in part) + "\n")
 
