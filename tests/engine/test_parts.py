@@ -242,7 +242,7 @@ def test_an_interval_is_read_and_widens_where_nothing_was_measured() -> None:
     assert found.interval == {"tpot": (0.8, 1.25)}
     assert not found.mixed
     for wrong in ({"tpot": [1.2, 1.5]}, {"tpot": [0.8]}, {"itl": [0.8, 1.2]}, {"tpot": "x"}, 3):
-        with pytest.raises(PertokenError, match="e.toml"):
+        with pytest.raises(PertokenError, match=r"e\.toml"):
             profile_from_dict(table | {"interval": wrong}, "e.toml")
     with pytest.raises(PertokenError, match="mixed"):
         profile_from_dict(table | {"mixed": "no"}, "e.toml")
