@@ -123,6 +123,10 @@ KNOBS: Mapping[str, Knob] = {
             "byte/s", 1e6, 1e13,
         ),
         Knob("engine", "text", "Engine profile (default: vllm).", "machine"),
+        Knob(
+            "efficiency", "text", "Own calibration, as pertoken calibrate writes it (default: the efficiencies that ship).",
+            "machine",
+        ),
         Knob("token_budget", "count", "Most tokens of one step (default: the engine's).", "machine", "token", 16, 1e7),
         Knob("max_sequences", "whole", "Most sequences of one step (default: the engine's).", "machine", "", 1, 1_000_000),
         Knob(

@@ -78,6 +78,9 @@ class Resolver:
         self.assumed: list[str] = []
         if "model" not in knobs:
             raise PertokenError("no model was given; name one from: pertoken list models, or a config.json")
+        self.calibration = machines.load_calibration(knobs["efficiency"]) if "efficiency" in knobs else None
+        if self.calibration and "on" not in knobs:
+            self.knobs = {**knobs, "on": self.calibration.accelerator}
         self.checkpoint = load_checkpoint(knobs["model"])
         self.workload = workload or self._workload()
 
@@ -186,7 +189,9 @@ class Resolver:
 
     def profile(self, accelerator: Accelerator) -> Profile:
         """The engine as it is on one accelerator, with policies that were given."""
-        profile = machines.load_profile(self.knobs.get("engine", "vllm")).on(accelerator)
+        own = self.calibration
+        profile = machines.load_profile(self.knobs.get("engine", own.engine if own else "vllm")).on(accelerator)
+        profile = own.profile(profile) if own else profile
         for name in ("token_budget", "max_sequences"):
             if name in self.knobs:
                 number = replace(getattr(profile, name), value=float(self.knobs[name]), source=USER, note="")
@@ -196,7 +201,7 @@ class Resolver:
     def _machine_notes(self, deployment: Deployment) -> list[str]:
         """What the engine and the fabric are taken to do, as far as it touches this deployment."""
         d, profile = deployment, deployment.profile
-        found = [] if "engine" in self.knobs else [f"engine {profile.name}"]
+        found = [] if "engine" in self.knobs or self.calibration else [f"engine {profile.name}"]
         for name in ("token_budget", "max_sequences"):
             if name not in self.knobs:
                 number = getattr(profile, name)
@@ -276,7 +281,7 @@ class Resolver:
             network = k.get("network", DEFAULT_NETWORK)
             half = precision if precision.kv != "bf16" or accelerator.half == "bf16" else replace(precision, kv="fp16")
             profile = self.profile(accelerator)
-            chooser = machines.chooser(accelerator, profile.name)
+            chooser = machines.chooser(accelerator, profile.name, self.calibration)
             found = Deployment(model, half, accelerator, split, profile, chooser, network)
             if split.dp == 1 or "dp" in k or "pp" in k or found.fits(longest):
                 return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pertoken.catalog import files
+from pertoken.engine.calibration import Calibration, calibration_from_dict
 from pertoken.engine.efficiency import Efficiency, efficiency_from_dict
 from pertoken.engine.profile import Profile, profile_from_dict
 from pertoken.engine.transfer import Chooser
@@ -55,14 +56,53 @@ def load_efficiency(name: str) -> Efficiency:
     return efficiency_from_dict(files.entry("efficiency", name))
 
 
-def chooser(accelerator: Accelerator, engine: str = "") -> Chooser:
-    """Efficiencies for an accelerator under an engine: its own, or those of the measured one nearest to it."""
+def load_calibration(text: str) -> Calibration:
+    """A user's own calibration from its TOML file."""
+    path = Path(text).expanduser()
+    return calibration_from_dict(files.read_toml(path), path.name)
+
+
+@cache
+def load_kernels(engine: str) -> Mapping[str, Any]:
+    """Kernels that one engine alone has, by accelerator, and which accelerators they stand in for."""
+    return files.entry("kernels", engine) if engine in files.names("kernels") else {}
+
+
+def _own_kernels(accelerator: Accelerator, engine: str) -> Efficiency | None:
+    """The engine's own kernels on the accelerator, or on the one nearest to it."""
+    table = load_kernels(engine)
+    nearest = table.get("nearest", {})
+    name = nearest.get(accelerator.name) or nearest.get(accelerator.family)
+    return efficiency_from_dict({"accelerator": name, "matmul": table["matmul"][name]}) if name else None
+
+
+def chooser(accelerator: Accelerator, engine: str = "", own: Calibration | None = None) -> Chooser:
+    """Efficiencies for an accelerator under an engine: its own, or those of the measured one nearest to it.
+
+    Parameters
+    ----------
+    accelerator : Accelerator
+        What the efficiencies are for.
+    engine : str
+        Whose kernels; with none, those of the fit over all engines.
+    own : Calibration, optional
+        A user's, which must be of both.
+    """
     measured = files.names("efficiency")
-    own = accelerator.name if accelerator.name in measured else _NEAREST.get(accelerator.family, REFERENCE)
-    own = own if own in measured else REFERENCE
-    notes = [] if own == accelerator.name else [f"kernel efficiencies of {accelerator.name}: those measured on {own}"]
+    nearest = accelerator.name if accelerator.name in measured else _NEAREST.get(accelerator.family, REFERENCE)
+    nearest = nearest if nearest in measured else REFERENCE
+    notes = []
+    if nearest != accelerator.name:
+        notes.append(f"kernel efficiencies of {accelerator.name}: those measured on {nearest}")
+    kernels = _own_kernels(accelerator, engine)
+    if load_kernels(engine) and not kernels:
+        notes.append(f"{engine}'s own kernels were not measured on {accelerator.name}: those of other engines")
+    if own:
+        own.check(accelerator, engine)
+        notes.append(own.sentence())
     # what tells one engine's kernels from another's was measured on NVIDIA's and holds for no one else's
-    engine = engine if accelerator.vendor.lower() == "nvidia" else ""
-    fallback = None if own == REFERENCE else load_efficiency(REFERENCE)
-    links = load_efficiency(SLOTS) if accelerator.in_slots and own not in (accelerator.name, SLOTS) else None
-    return Chooser(load_efficiency(own), fallback, notes, engine, accelerator, links)
+    engine = engine if kernels or accelerator.vendor.lower() == "nvidia" else ""
+    fallback = None if nearest == REFERENCE else load_efficiency(REFERENCE)
+    links = load_efficiency(SLOTS) if accelerator.in_slots and nearest not in (accelerator.name, SLOTS) else None
+    scale = own.scale if own else None
+    return Chooser(load_efficiency(nearest), fallback, notes, engine, accelerator, links, kernels, scale)

@@ -16,6 +16,7 @@ from pertoken.calibrate.names import Names
 from pertoken.calibrate.predict import Resolved
 from pertoken.calibrate.rows import COLUMNS, Refused, Row
 from pertoken.catalog import files, machines
+from pertoken.engine.calibration import Calibration
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.parallel import Split, default_split
 from pertoken.engine.profile import Profile
@@ -126,9 +127,14 @@ class Resolver:
     formats : callable
         ``(model, dtype or None, kv dtype or None)`` to `Format`: what the product assumes, so that rows and users meet the
         same rules.
+    own : Calibration, optional
+        A user's, for rows of its accelerator and engine.
     """
 
-    def __init__(self, formats: Callable[[str, str | None, str | None], Format]) -> None:
+    def __init__(
+        self, formats: Callable[[str, str | None, str | None], Format], own: Calibration | None = None
+    ) -> None:
+        self._own = own
         self._formats = cache(formats)
         self._families: dict[str, str] = {}
 
@@ -142,7 +148,10 @@ class Resolver:
         model, precision = self._precision(row, accelerator, assumed)
         split = self._split(row, model, accelerator, assumed)
         profile = _profile(row, accelerator)
-        chooser = machines.chooser(accelerator, profile.name)
+        own = self._own
+        own = own if own and (own.accelerator, own.engine) == (accelerator.name, profile.name) else None
+        profile = own.profile(profile) if own else profile
+        chooser = machines.chooser(accelerator, profile.name, own)
         deployment = Deployment(model.model, _cache(precision, accelerator), accelerator, split, profile, chooser)
         deployment = _made_to_fit(deployment, assumed)
         return Resolved(deployment, self._family(row.model), tuple(assumed))

@@ -133,7 +133,21 @@ def entry(kind: str, name: str) -> dict[str, Any]:
         found["rents"] = [_plain(offer) for offer in rates.offers_of(a.name)]
         found["efficiency"] = machines.chooser(a).efficiency.accelerator
         return found
+    if kind == "efficiency":
+        return _efficiency(name)
     return dict(_plain(machines.load_profile(name)))
+
+
+def _efficiency(name: str) -> dict[str, Any]:
+    """A user's calibration, or what ships for an accelerator that was measured."""
+    if name.endswith(".toml"):
+        return dict(_plain(machines.load_calibration(name)))
+    key = files.find_name("accelerators", name) or name
+    if key not in files.names("efficiency"):
+        raise files.unknown(
+            "efficiency", name, f"; measured are {', '.join(files.names('efficiency'))}, or give a file"
+        )
+    return {k: v for k, v in _plain(machines.load_efficiency(key)).items() if v}
 
 
 def _figure(found: Mapping[str, Any]) -> str:

@@ -11,11 +11,13 @@ from typing import Any
 import click
 
 from pertoken import __version__
+from pertoken.cli.calibrate import calibrate
 from pertoken.cli.validate import validate
 from pertoken.errors import PertokenError
 from pertoken.knobs import KNOBS
 
 KINDS = ("models", "accelerators", "engines", "rates", "traces")
+SHOWN = ("model", "accelerator", "engine", "efficiency")
 
 
 class Commands(click.Group):
@@ -181,12 +183,12 @@ def list_(kind: str, as_json: bool) -> None:
 def show(kind: str, name: str, as_json: bool) -> None:
     """Show one catalog entry with its figures and sources.
 
-    KIND is model, accelerator or engine; NAME is as in the list, or a file: a config.json or its folder, or a TOML file of
-    your own.
+    KIND is model, accelerator, engine or efficiency; NAME is as in the list, or a file: a config.json or its folder, or a
+    TOML file of your own. An efficiency is an accelerator's that was measured, or a file of pertoken calibrate.
     """
     from pertoken.cli import catalog
 
-    found = catalog.entry(_kind(kind, tuple(name.removesuffix("s") for name in KINDS[:3])), name)
+    found = catalog.entry(_kind(kind, SHOWN), name)
     if as_json:
         click.echo(json.dumps(found, indent=2, allow_nan=False))
         return
@@ -200,6 +202,7 @@ def _complain(sentence: str) -> None:
 
 
 cli.add_command(validate)
+cli.add_command(calibrate)
 
 
 def run() -> None:

@@ -9,11 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pertoken.engine.efficiency import Efficiency
+from pertoken.engine.factor import EngineFactor
 from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator
 
 ELEMENTWISE = 0.7  # share of the memory rate in norms and activations where none was measured, assumed
 LAUNCH_S = 2e-6  # one small kernel inside a replayed graph where none was measured, assumed
+
+# llama.cpp's quantised formats: which of its own measured kernels stands in
+_OWN = {"q6_k": "q4_k_m", "q5_k_m": "q4_k_m", "bf16": "fp16"}
 
 # by format and arithmetic: which measured kernels stand in, nearest first; half precision stands in for anything
 _KERNELS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -56,6 +60,10 @@ class Chooser:
         What the efficiencies are for, where it is not what they were measured on.
     links : Efficiency or None
         What was measured over a link of the same kind, where the nearest accelerator has another kind.
+    own : Efficiency or None
+        Kernels that this engine alone has, measured under it; they come before all others.
+    scale : EngineFactor or None
+        A user's own calibration, on everything but links.
     """
 
     efficiency: Efficiency
@@ -64,6 +72,8 @@ class Chooser:
     engine: str = ""
     target: Accelerator | None = None
     links: Efficiency | None = None
+    own: Efficiency | None = None
+    scale: EngineFactor | None = None
 
     def _note(self, sentence: str) -> None:
         if sentence not in self.assumed:
@@ -82,10 +92,14 @@ class Chooser:
                     factor = known.engines.get(self.engine, {}).get(f"{group}.{name}")
                     found = factor.of(found) if factor else found
                     ridge = self._ridge(known, name, compute) if compute else 1.0
-                    return found if ridge == 1.0 else replace(found, m_half=found.m_half * ridge)
+                    return self.adapt(group, found if ridge == 1.0 else replace(found, m_half=found.m_half * ridge))
         raise PertokenError(
             f"no {group} efficiency is known for {self.efficiency.accelerator}; use another accelerator"
         )
+
+    def adapt(self, group: str, record: Any) -> Any:
+        """An efficiency under the user's own calibration."""
+        return record if self.scale is None or group == "collective" else self.scale.of(record)
 
     def _ridge(self, known: Efficiency, name: str, compute: str) -> float:
         """Tokens at which weights and arithmetic take equally long here, over those where it was measured; at most 1.
@@ -99,6 +113,14 @@ class Chooser:
 
     def kernel(self, group: str, form: str, compute: str) -> Any:
         """Efficiency of ``matmul`` or ``experts`` with weights of one format, multiplied in one arithmetic."""
+        if self.own:
+            known_own = getattr(self.own, group)
+            name = next((name for name in (form, _OWN.get(form, form)) if name in known_own), None)
+            if name:
+                on = self.own.accelerator
+                if name != form or (self.target and self.target.name != on):
+                    self._note(f"{group} efficiency in {form}: {self.engine}'s own in {name} on {on}")
+                return self.adapt(group, known_own[name])
         half = "bf16" if compute in ("bf16", "fp16", "fp32", "tf32") else compute
         known = _KERNELS.get((form, half), ("int4", "w8a16") if half == "bf16" else ())
         wanted = (*known, "bf16")
@@ -116,7 +138,8 @@ class Chooser:
     @property
     def elementwise(self) -> float:
         """Share of the memory rate that operations on activations reach."""
-        if self.efficiency.elementwise is not None:
-            return self.efficiency.elementwise
-        self._note(f"norms and activations reach {ELEMENTWISE:.0%} of the memory rate")
-        return ELEMENTWISE
+        found = self.efficiency.elementwise
+        if found is None:
+            self._note(f"norms and activations reach {ELEMENTWISE:.0%} of the memory rate")
+            found = ELEMENTWISE
+        return min(1.0, found / self.scale.memory) if self.scale else found
