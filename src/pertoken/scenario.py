@@ -281,7 +281,7 @@ class Resolver:
             network = k.get("network", DEFAULT_NETWORK)
             half = precision if precision.kv != "bf16" or accelerator.half == "bf16" else replace(precision, kv="fp16")
             profile = self.profile(accelerator)
-            chooser = machines.chooser(accelerator, profile.name, self.calibration)
+            chooser = machines.chooser(accelerator, profile, self.calibration)
             found = Deployment(model, half, accelerator, split, profile, chooser, network)
             if split.dp == 1 or "dp" in k or "pp" in k or found.fits(longest):
                 return found

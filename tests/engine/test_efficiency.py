@@ -9,6 +9,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from pertoken.calibrate.eras import ERAS
 from pertoken.engine.efficiency import (
     AttentionEfficiency,
     CollectiveEfficiency,
@@ -197,7 +198,7 @@ def test_no_factor_changes_nothing() -> None:
         assert EngineFactor().of(one) == one
 
 
-@pytest.mark.parametrize("value", [0.0, -1.0, 9.0, float("nan"), "x"])
+@pytest.mark.parametrize("value", [0.0, -1.0, 11.0, float("nan"), "x"])
 def test_refuses_factors_that_are_none(value: object) -> None:
     with pytest.raises(PertokenError, match="memory"):
         EngineFactor(memory=value)  # type: ignore[arg-type]
@@ -206,9 +207,9 @@ def test_refuses_factors_that_are_none(value: object) -> None:
 def test_a_chooser_applies_the_factor_of_its_engine_only() -> None:
     one = Efficiency("x", {"fp8": MATMUL, "bf16": MATMUL}, engines={"vllm": {"matmul.fp8": EngineFactor(memory=1.25)}})
     assert Chooser(one).kernel("matmul", "fp8", "fp8") is MATMUL
-    assert Chooser(one, engine="sglang").kernel("matmul", "fp8", "fp8") is MATMUL
-    assert Chooser(one, None, [], "vllm").kernel("matmul", "fp8", "fp8").bandwidth == pytest.approx(0.82 / 1.25)
-    assert Chooser(one, None, [], "vllm").kernel("matmul", "bf16", "bf16") is MATMUL
+    assert Chooser(one, engines=("sglang",)).kernel("matmul", "fp8", "fp8") is MATMUL
+    assert Chooser(one, None, [], ("vllm-0.12", "vllm")).kernel("matmul", "fp8", "fp8").bandwidth == pytest.approx(0.82 / 1.25)
+    assert Chooser(one, None, [], ("vllm",)).kernel("matmul", "bf16", "bf16") is MATMUL
 
 
 @pytest.mark.parametrize(
@@ -227,10 +228,11 @@ def test_reading_factors_says_what_is_wrong(engines: dict[str, object], says: st
 @pytest.mark.parametrize("file", FILES, ids=lambda p: p.name)
 def test_shipped_factors_are_of_known_kernels_and_moderate(file: object) -> None:
     made = shipped(file)
-    assert set(made.engines) <= {"vllm", "sglang", "trtllm"}
+    assert set(made.engines) <= {"vllm", "sglang", "trtllm", *ERAS}
     for engine, factors in made.engines.items():
         for name, factor in factors.items():
             group, key = name.split(".")
             assert key in getattr(made, group), (engine, name)
-            assert 0.45 < factor.memory < 2.1, (engine, name)
-            assert 0.45 < factor.compute < 2.1, (engine, name)
+            most = 2.5 if engine in ERAS and group == "matmul" else 2.1  # old products were slow, and were served
+            assert 0.45 < factor.memory < most, (engine, name)
+            assert 0.45 < factor.compute < most, (engine, name)

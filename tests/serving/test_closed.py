@@ -66,23 +66,75 @@ def test_an_engine_that_does_not_mix_stalls_decodes() -> None:
     assert closed_run(apart, lengths, 16, rounds=60).tpot_s == pytest.approx(float(state.tpot_s), rel=0.15)
 
 
-def test_delay_outside_the_engine_reaches_the_user_only() -> None:
+def test_a_lone_client_waits_for_the_delay_outside_the_engine_and_the_engine_does_not() -> None:
     d = maker.deploy()
     later = replace(d, profile=replace(d.profile, request_delay=maker.number(0.05, "s")))
     lengths = Lengths.fixed(1000, 50)
-    assert closed_run(later, lengths, 8).ttft_s == pytest.approx(closed_run(d, lengths, 8).ttft_s + 0.05, rel=1e-9)
-    assert closed_run(later, lengths, 8).tpot_s == closed_run(d, lengths, 8).tpot_s
+    assert closed_run(later, lengths, 1, 200).ttft_s == pytest.approx(closed_run(d, lengths, 1, 200).ttft_s + 0.05, rel=1e-2)
+    assert closed_run(later, lengths, 1).tpot_s == pytest.approx(closed_run(d, lengths, 1).tpot_s, rel=1e-9)
 
 
-def test_steps_with_prompts_take_longer_to_launch() -> None:
+def test_unequal_delays_take_equal_requests_out_of_step() -> None:
     d = maker.deploy()
-    slow = replace(d, profile=replace(d.profile, prompt_launch=maker.number(50e-6, "s")))
-    operations = sum(op.count for op in d.plan) - sum(op.count for op in d.plan if op.group in ("head", "host"))
-    mixed = Step((Decode(4.0, 100.0),), Prefill(1.0, 100.0, 0.0), 1.0)
-    pure = Step((Decode(4.0, 100.0),))
-    more = float(total_seconds(slow.run(mixed)) - total_seconds(d.run(mixed)))
-    assert 0.8 * operations * 45e-6 < more <= operations * 45e-6 * (1 + 1e-9)
-    assert float(total_seconds(slow.run(pure))) == float(total_seconds(d.run(pure)))
+    later = replace(d, profile=replace(d.profile, request_delay=maker.number(0.05, "s")))
+    lengths = Lengths.fixed(500, 200)
+    together, apart = closed_run(d, lengths, 16, 100), closed_run(later, lengths, 16, 100)
+    assert apart.ttft_s - 0.05 < 0.7 * together.ttft_s
+
+
+def test_prompts_wait_for_looks_and_for_one_another() -> None:
+    d = maker.deploy()
+    profile = d.profile
+    lengths = Lengths(np.full(64, 300.0), np.linspace(50, 350, 64))
+    often = closed_run(d, lengths, 8, 40)
+    step = often.tpot_s
+    rarely = closed_run(replace(d, profile=replace(profile, look_steps=maker.number(21, "step"))), lengths, 8, 40)
+    assert 5 * step < rarely.ttft_s - often.ttft_s < 12 * step
+    held = closed_run(replace(d, profile=replace(profile, wait_steps=maker.number(20, "step"))), lengths, 8, 40)
+    assert 14 * step < held.ttft_s - often.ttft_s < 24 * step
+    alone = closed_run(replace(d, profile=replace(profile, wait_steps=maker.number(20, "step"))), lengths, 1)
+    assert alone.ttft_s == pytest.approx(closed_run(d, lengths, 1).ttft_s)  # an idle engine waits for nobody
+    state = at_concurrency(replace(d, profile=replace(profile, wait_steps=maker.number(20, "step"))), lengths.moments(), 8.0)
+    assert float(state.ttft_s) == pytest.approx(held.ttft_s, rel=0.2)
+
+
+def test_whole_prompts_fill_steps_less_than_chunks() -> None:
+    d = maker.deploy()
+    profile = replace(d.profile, token_budget=maker.number(1000, "token"))
+    cut, whole = (replace(d, profile=replace(profile, chunked=chunked)) for chunked in (True, False))
+    lengths = Lengths.fixed(600, 20)
+    # whole prompts of 600 come one a step of 1,000, chunks five in three steps
+    assert closed_run(whole, lengths, 32, 1 + 1).seconds > closed_run(cut, lengths, 32, 1 + 1).seconds
+    longer = Lengths.fixed(1500, 20)  # what no step holds whole is served all the same
+    assert np.isfinite(closed_run(whole, longer, 4).ttft_s)
+
+
+def test_launches_count_where_no_graph_replays_them_and_kernels_do_not_hide_them() -> None:
+    d = maker.deploy()
+    number = maker.number(200e-6, "s")
+    slow = replace(d, profile=replace(d.profile, prompt_launch=number))
+    bare = replace(d, profile=replace(d.profile, prompt_launch=maker.number(0.0, "s")))
+    kernels = sum(op.count * op.launches for op in d.plan if op.group != "host")
+    mixed = Step((Decode(4.0, 100.0),), Prefill(1.0, 10.0, 0.0), 1.0)
+    hidden = float(total_seconds(bare.run(mixed)))
+    assert float(total_seconds(slow.run(mixed))) == pytest.approx(max(hidden, kernels * 200e-6))
+    long = Step((), Prefill(1.0, 8000.0, 0.0), 1.0)
+    quick = replace(d, profile=replace(d.profile, prompt_launch=maker.number(5e-6, "s")))
+    assert float(total_seconds(quick.run(long))) == float(total_seconds(bare.run(long)))
+    graph = maker.number(8, "sequence")
+    captured = replace(slow, profile=replace(slow.profile, graph_sequences=graph))
+    few, many = Step((Decode(8.0, 100.0),)), Step((Decode(9.0, 100.0),))
+    assert float(total_seconds(captured.run(few))) == float(total_seconds(bare.run(few)))
+    assert float(total_seconds(captured.run(many))) == pytest.approx(kernels * 200e-6)
+
+
+def test_kernels_launches_are_paid_in_part() -> None:
+    d = maker.deploy()
+    half = replace(d, profile=replace(d.profile, launch_share=maker.number(0.5, "1")))
+    step = Step((Decode(1.0, 100.0),))
+    launches = sum(float(op.count * op.overhead_s) for op in d.run(step) if op.group not in ("host", "links"))
+    saved = float(total_seconds(d.run(step)) - total_seconds(half.run(step)))
+    assert saved == pytest.approx(launches / 2)
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan"), 1e9])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pertoken.calibrate import engines, fit, operators, skew
+from pertoken.calibrate import engines, eras, fit, operators, skew
 from pertoken.calibrate.operators import CACHE, CATALOG_NAMES, FORMS, Samples, Table
 from pertoken.calibrate.peaks import read_peaks
 from pertoken.engine.efficiency import Efficiency
@@ -48,8 +48,9 @@ def rates(samples: Samples, peaks: Peaks) -> tuple[str, float, float] | None:
     return (name, peaks[name], peaks["memory"]) if name else None
 
 
-def calibrate(found: list[Table], system: str, peaks: Peaks) -> tuple[dict[str, Any], list[str]]:
+def calibrate(every: list[Table], system: str, peaks: Peaks) -> tuple[dict[str, Any], list[str]]:
     """The efficiency file of one system as a nested table, and report lines."""
+    found = [table for table in every if not table.text]  # today's; older versions make factors of their eras only
     made: dict[str, Any] = {"accelerator": CATALOG_NAMES[system], "arithmetic": {}, "peaks": dict(peaks)}
     tables: list[str] = []
     lines = []
@@ -80,6 +81,11 @@ def calibrate(found: list[Table], system: str, peaks: Peaks) -> tuple[dict[str, 
             tables += own.notes
             if own.factor:
                 made.setdefault("engines", {}).setdefault(engine, {})[name] = own.factor
+        for era in eras.ERAS:
+            then = eras.factor(every, system, era, name, record, at[1:])
+            tables += then.notes
+            if then.factor:
+                made.setdefault("engines", {}).setdefault(era, {})[name] = then.factor
         lines.append(report(system, record, used, *at[1:]))
     share = operators.elementwise(found, system, peaks["memory"])
     return made | ({"elementwise": share} if share else {}) | {"tables": tables}, lines
@@ -104,8 +110,8 @@ def as_toml(made: dict[str, Any], today: dt.date) -> str:
     if "elementwise" in made:
         lines.append(f"elementwise = {made['elementwise']:.4g}")
     lines.append("tables = [\n" + "".join(f'  "{line}",\n' for line in made["tables"]) + "]")
-    for origin in origins:
-        lines += ["", "[sources.tables]", f'title = "{origin}, measured operator tables (Apache-2.0)"']
+    for i, origin in enumerate(origins[::-1]):  # today's first
+        lines += ["", f"[sources.{'tables' if i == 0 else 'older'}]", f'title = "{origin}, measured operator tables (Apache-2.0)"']
         lines += [f'url = "{_HOME}"', f"read = {today}"]
     order = [f.name for f in fields(Efficiency) if f.name != "engines" and isinstance(made.get(f.name), dict)]
     for group in order:
@@ -116,13 +122,17 @@ def as_toml(made: dict[str, Any], today: dt.date) -> str:
         lines += ["", f"[{group}]"]
         for key, row in rows.items():
             inner = ", ".join(f"{name} = {_value(value)}" for name, value in row.items())
-            lines.append(f"{key if '.' not in key else chr(34) + key + chr(34)} = {{ {inner} }}")
+            lines.append(f"{_key(key)} = {{ {inner} }}")
     for engine, factors in made.get("engines", {}).items():
-        lines += ["", f"[engines.{engine}]"]
+        lines += ["", f"[engines.{_key(engine)}]"]
         for key, factor in factors.items():
             inner = ", ".join(f"{name} = {_value(v)}" for name, v in asdict(factor).items() if v != 1.0)
             lines.append(f'"{key}" = {{ {inner} }}')
     return "\n".join(lines) + "\n"
+
+
+def _key(name: str) -> str:
+    return f'"{name}"' if "." in name else name
 
 
 def _value(value: Any) -> str:

@@ -25,7 +25,7 @@ NOISE = 0.03  # log factors closer to 0 than this say nothing
 OTHER = np.log(2.0)  # a log factor past this is that of another kernel than the one served
 FLAT = 0.25  # growth of log seconds with log work under which a table times its host
 NEAR = 0.05  # log error up to which a row counts in full
-LEAST = 0.21  # least factor, and one over the largest
+LEAST = 0.105  # least factor, and one over the largest
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,12 @@ def factor(found: Sequence[Table], system: str, engine: str, name: str, record: 
             return Found(None, tuple(notes))
         samples, said = fair(samples, found, label, record, at)
         notes += [f"{label}, {name}: engine factor {sentence}" for sentence in said]
-        logs = _fit(samples, record, at)
-        worst = _worst(samples, record, at)
-        if worst <= OTHER:
-            return Found(_factor(logs), tuple(notes))
+        found_logs = logs(samples, record, at)
+        most = worst(samples, record, at)
+        if most <= OTHER:
+            return Found(rounded(found_logs), tuple(notes))
         notes.append(
-            f"{label}, {name}: engine factor up to {np.exp(worst):.1f}, another kernel than the one served: left out"
+            f"{label}, {name}: engine factor up to {np.exp(most):.1f}, another kernel than the one served: left out"
         )
         own = [t for t in own if t.label != label]
 
@@ -91,8 +91,8 @@ def fair(
     """Rows of serving size that time the kernel and nothing else, and what was done to get them."""
     said: list[str] = []
     if samples.group == "matmul" and samples.key == "fp8" and " trtllm " in label:
-        samples, said = _static(samples, found, label)
-    good = fit.readable(samples, *at)[0] & _served(samples)
+        samples, said = static(samples, found, label)
+    good = fit.readable(samples, *at)[0] & served(samples)
     floor = _floor(samples, record, at)
     if floor:  # what the host adds to long rows is not known either
         good[:] = False
@@ -138,7 +138,7 @@ def _system(samples: Samples) -> str:
     return samples.labels[0].split(" ")[1]
 
 
-def _served(samples: Samples) -> NDArray[np.bool_]:
+def served(samples: Samples) -> NDArray[np.bool_]:
     """Rows of the sizes that serving has."""
     s = samples.shape
     if samples.group == "matmul":
@@ -148,16 +148,20 @@ def _served(samples: Samples) -> NDArray[np.bool_]:
     return np.ones(len(samples.seconds), dtype=bool)
 
 
-def _static(samples: Samples, found: Sequence[Table], label: str) -> tuple[Samples, list[str]]:
-    """The same less the time in which scales are found, which checkpoints with static scales do not take."""
+def static(samples: Samples, found: Sequence[Table], label: str) -> tuple[Samples, list[str]]:
+    """The same less the time in which scales are found, which checkpoints with static scales do not take.
+
+    Versions without a table of that time take the one nearest to them.
+    """
     _, system, engine, version, _ = label.split(" ")
-    for table in found:
-        if (table.system, table.framework, table.version, table.name) == (system, engine, version, "computescale_perf"):
-            c = table.read()
-            size = c["m"].astype(float) * c["k"]
-            order = np.argsort(size)
-            extra = np.interp(samples.shape["m"] * samples.shape["k"], size[order], c["latency"][order] * 1e-3)
-            return replace(samples, seconds=np.maximum(samples.seconds - extra, 1e-6)), ["less the search for scales"]
+    of = [t for t in found if (t.system, t.name) == (system, "computescale_perf")]
+    of.sort(key=lambda t: (t.framework == engine, t.version == version))
+    for table in of[-1:]:
+        c = table.read()
+        size = c["m"].astype(float) * c["k"]
+        order = np.argsort(size)
+        extra = np.interp(samples.shape["m"] * samples.shape["k"], size[order], c["latency"][order] * 1e-3)
+        return replace(samples, seconds=np.maximum(samples.seconds - extra, 1e-6)), ["less the search for scales"]
     return samples, []
 
 
@@ -189,7 +193,7 @@ def _binding(samples: Samples, record: Any, at: tuple[float, float]) -> dict[str
     return bound
 
 
-def _fit(samples: Samples, record: Any, at: tuple[float, float]) -> dict[str, float]:
+def logs(samples: Samples, record: Any, at: tuple[float, float]) -> dict[str, float]:
     """Log factors where enough rows bind, by soft-L1 on the logs: with one of them alone, a weighted median."""
     from scipy.optimize import least_squares
 
@@ -220,7 +224,7 @@ def _fit(samples: Samples, record: Any, at: tuple[float, float]) -> dict[str, fl
     return {name: float(v) for name, v in zip(names, solved.x, strict=True)}
 
 
-def _worst(samples: Samples, record: Any, at: tuple[float, float]) -> float:
+def worst(samples: Samples, record: Any, at: tuple[float, float]) -> float:
     """Largest median |log error| where memory or arithmetic binds, over all rows and over the longest quarter."""
     off, found = fit.errors(record, samples, *at), [0.0]
     for name, rows in _binding(samples, record, at).items():
@@ -230,7 +234,7 @@ def _worst(samples: Samples, record: Any, at: tuple[float, float]) -> float:
     return max(found)
 
 
-def _factor(logs: dict[str, float]) -> EngineFactor | None:
+def rounded(logs: dict[str, float]) -> EngineFactor | None:
     """The factor, with memory and arithmetic together where they are close, or None where it says nothing."""
     if "memory" in logs and "compute" in logs and abs(logs["memory"] - logs["compute"]) < APART:
         logs = logs | dict.fromkeys(("memory", "compute"), 0.5 * (logs["memory"] + logs["compute"]))

@@ -25,8 +25,8 @@ class Names:
         Lengths by words in notes, source or model.
     flags : sequence of mapping
         Rows that are shown but kept out of statistics, and why.
-    kv : sequence of mapping
-        Cache formats that follow from a source's own documents.
+    settings : sequence of mapping
+        Settings of an engine that follow from a source's own documents: ``kv``, and figures of `Profile` by their names.
     instead : sequence of mapping
         Models that a source served in another form than its name says.
     runs : sequence of mapping
@@ -42,6 +42,6 @@ class Names:
     notes: Sequence[Mapping[str, Any]] = ()
     datasets: Sequence[Mapping[str, Any]] = ()
     flags: Sequence[Mapping[str, Any]] = ()
-    kv: Sequence[Mapping[str, Any]] = ()
+    settings: Sequence[Mapping[str, Any]] = ()
     instead: Sequence[Mapping[str, Any]] = ()
     runs: Sequence[Mapping[str, Any]] = ()

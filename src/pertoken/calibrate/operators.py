@@ -1,7 +1,8 @@
 """Read measured operator tables into plain arrays: shapes, counts and seconds.
 
-The tables are those of the ``aiconfigurator-core`` wheel: ``<system>/<op>/<framework>/<version>/<table>.parquet``, in a
-wheel or an unpacked folder. Latencies are milliseconds.
+The tables are those of the ``aiconfigurator-core`` wheel, ``<system>/<op>/<framework>/<version>/<table>.parquet``, and those
+of older engines in the wheel ``aiconfigurator``, ``<system>/<framework>/<version>/<table>.txt``; in wheels or unpacked
+folders. Latencies are milliseconds.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ Array = NDArray[np.float64]
 
 MILLI = 1e-3
 _PATH = re.compile(r"systems/data/([^/]+)/([^/]+)/([^/]+)/([^/]+)/([^/]+)\.parquet$")
+_TEXT = re.compile(r"systems/data/([^/]+)/([^/]+)/([^/]+)/([^/]+)\.txt$")
+# of the tables in text, those that are read, and the operator that each is of
+_OPS = {
+    "gemm_perf": "gemm", "moe_perf": "moe", "context_attention_perf": "attention", "generation_attention_perf": "attention",
+    "context_mla_perf": "mla", "generation_mla_perf": "mla", "custom_allreduce_perf": "comm", "nccl_perf": "comm",
+}  # fmt: skip
 CATALOG_NAMES = {
     "a100_sxm": "a100-sxm-80gb",
     "h100_sxm": "h100-sxm",
@@ -78,15 +85,26 @@ class Table:
     def read(self) -> dict[str, NDArray[Any]]:
         """Columns as arrays."""
         try:
-            from pyarrow import parquet
+            from pyarrow import csv, parquet
         except ImportError as error:
             raise PertokenError("operator tables are parquet; to read them: pip install pyarrow") from error
+        source: Any = self.data
         if self.inner:
             with zipfile.ZipFile(self.data) as wheel:
-                table = parquet.read_table(io.BytesIO(wheel.read(self.inner)))
-        else:
-            table = parquet.read_table(self.data)
-        return {name: table[name].to_numpy() for name in table.column_names}
+                source = io.BytesIO(wheel.read(self.inner))
+        if not self.text:
+            table = parquet.read_table(source)
+            return {name: table[name].to_numpy() for name in table.column_names}
+        table = csv.read_csv(source)
+        columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+        columns.setdefault("op_name", np.array([self.name.removesuffix("_perf")] * table.num_rows))
+        # half precision is called float16 there, whichever of the two it is
+        return {n: np.where(c == "float16", "bfloat16", c) if n.endswith("_dtype") else c for n, c in columns.items()}
+
+    @property
+    def text(self) -> bool:
+        """Whether it is one of the older tables in text."""
+        return (self.inner or self.data.name).endswith(".txt")
 
     @property
     def rows(self) -> int:
@@ -151,20 +169,28 @@ def _in_wheel(place: Path) -> Iterator[Table]:
     origin = "==".join(place.name.split("-")[:2]).replace("_", "-")
     with zipfile.ZipFile(place) as wheel:
         for inner in wheel.namelist():
-            match = _PATH.search(inner)
-            if match:
-                system, op, framework, version, name = match.groups()
-                yield Table(origin, system, op, framework, version, name, place, inner)
+            if place_of := _placed(inner):
+                yield Table(origin, *place_of, place, inner)
 
 
 def _in_folder(place: Path) -> Iterator[Table]:
     versions = [p.name.removesuffix(".dist-info") for p in place.glob("aiconfigurator*.dist-info")]
     origin = versions[0].replace("_", "-").replace("-", "==", 2).replace("==", "-", 1) if versions else place.name
-    for path in sorted(place.rglob("*.parquet")):
-        match = _PATH.search(path.as_posix())
-        if match:
-            system, op, framework, version, name = match.groups()
-            yield Table(origin, system, op, framework, version, name, path)
+    for path in sorted((*place.rglob("*.parquet"), *place.rglob("*_perf.txt"))):
+        if place_of := _placed(path.as_posix()):
+            yield Table(origin, *place_of, path)
+
+
+def _placed(path: str) -> tuple[str, str, str, str, str] | None:
+    """System, operator, framework, version and name of a table by its path."""
+    if match := _PATH.search(path):
+        system, op, framework, version, name = match.groups()
+        return system, op, framework, version, name
+    match = _TEXT.search(path)
+    if match is None or match[4] not in _OPS:
+        return None
+    system = match[1] if match[1] in CATALOG_NAMES else match[1].removesuffix("_sxm")
+    return system, _OPS[match[4]], match[2], match[3], match[4]
 
 
 def newest(found: Sequence[Table], system: str, op: str, name: str) -> list[Table]:

@@ -20,6 +20,7 @@ from pertoken.serving.steady import Steady
 from pertoken.serving.trace import lengths_from_text
 from pertoken.serving.workload import Goals, Workload
 
+BURST = 0.5  # of TTFT: where a lone request needs less, the rest is queueing in a burst
 UNPREDICTED = "no steady state: the request rate is more than the deployment serves"
 
 
@@ -160,6 +161,14 @@ def _of_closed(found: Operating, deployment: Deployment, row: Row, lengths: Leng
     return values | _energy(deployment, _interval(1.0 / (rate * run.output), low, high))
 
 
+def queues(deployment: Deployment, lengths: Lengths, in_flight: float) -> bool:
+    """Whether most of a closed loop's time to first token is waiting for prompts sent with it: a request alone in the
+    system is predicted to take less than half of it.
+    """
+    alone, together = (closed_run(deployment, lengths, n).ttft_s for n in (1.0, max(in_flight, 1.0)))
+    return alone < BURST * together
+
+
 def _workload(row: Row, lengths: Lengths) -> Workload:
     goals = Goals(*row.goals)
     if row.load in ("closed", "alone"):
@@ -265,7 +274,7 @@ class Predictor:
             With the reason.
         """
         place = (row.model, row.accelerator, row.count, tuple(sorted(row.split.items())), row.weights, row.kv, row.engine,
-                 row.load in ("static", "burst"), row.load == "saturated", row.cells.get("source", ""))  # fmt: skip
+                 row.load in ("static", "burst"), row.load == "saturated", row.cells.get("source", ""), row.version, row.date, str(row.settings))  # fmt: skip
         found = _once(self._resolved, place, lambda: self.resolve(row), "misfit")
         key = (place, row.input, row.output, row.load, row.amount, row.goals, row.counts, str(row.requests))
         values = _once(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pertoken.calibrate.names import Names
@@ -17,6 +17,7 @@ COLUMNS = (
     "tpot_ms", "notes",
 )  # fmt: skip
 NEEDED = ("model", "gpu", "n_gpus")
+SETTINGS = ("mixed", "host_step", "host_sequence", "token_budget", "max_sequences", "memory_fraction", "graph_sequences", "look_steps", "wait_steps")
 METRICS = ("ttft", "tpot", "throughput", "energy")
 UNITS = {"ttft": "s", "tpot": "s", "throughput": "token/s", "energy": "J/output token"}
 LOADS = ("closed", "alone", "static", "burst", "open", "saturated")
@@ -83,6 +84,8 @@ class Row:
         Measured mean power over board power; NaN when not measured.
     requests : float
         Requests of an offline run; NaN when not documented.
+    settings : mapping of str to float
+        Figures of the engine's profile that the source's documents give, by name.
     flag : str
         Why the row is kept out of statistics; empty when it is not.
     assumed : tuple of str
@@ -109,8 +112,19 @@ class Row:
     watts: float = math.nan
     latency_s: float = math.nan
     requests: float = math.nan
+    settings: Mapping[str, float] = field(default_factory=dict)
     flag: str = ""
     assumed: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """The engine's version as stated."""
+        return self.cells.get("engine_version", "").strip()
+
+    @property
+    def date(self) -> str:
+        """Day of the measurement, ``2025-10-29``, as far as stated."""
+        return self.cells.get("date", "").strip()
 
     @property
     def source(self) -> str:
@@ -159,11 +173,17 @@ def states_enough(cells: Mapping[str, str], names: Names) -> bool:
 
 
 def _matches(rule: Mapping[str, Any], cells: Mapping[str, str]) -> bool:
-    """Whether every column that a rule names holds one of the rule's words."""
+    """Whether every column that a rule names holds one of the rule's words, or is one of its numbers."""
     wanted = {key: words if isinstance(words, list) else [words] for key, words in rule.items() if key in COLUMNS}
     return bool(wanted) and all(
-        any(str(word).lower() in cells.get(key, "").lower() for word in words) for key, words in wanted.items()
+        any(_holds(cells.get(key, "").lower(), word) for word in words) for key, words in wanted.items()
     )
+
+
+def _holds(cell: str, word: object) -> bool:
+    if isinstance(word, int | float):
+        return bool(_PLAIN.fullmatch(cell)) and float(cell) == word
+    return str(word).lower() in cell
 
 
 def _dataset(cells: Mapping[str, str], names: Names) -> Mapping[str, Any] | None:
@@ -351,15 +371,15 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
         counts=str(metric.get("counts", "output")), goals=goals if goals and server else (math.inf, math.inf),
         power_share=_optional(_TDP, cells["notes"]), watts=_watts(cells["notes"], count),
         latency_s=_optional(_LATENCY, cells["notes"]), requests=_run(cells, names),
-        flag=_flag(cells, names), assumed=tuple(assumed),
+        settings=_settings(cells, names, assumed), flag=_flag(cells, names), assumed=tuple(assumed),
     )  # fmt: skip
 
 
 def _served(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple[str, str]:
     """The model, and the format of its cache, with the rules that fill in what rows leave out."""
     kv = names.dtypes.get(cells["kv_dtype"].lower(), cells["kv_dtype"].lower())
-    for rule in names.kv:
-        if not kv and _matches(rule, cells):
+    for rule in names.settings:
+        if not kv and "kv" in rule and _matches(rule, cells):
             kv = str(rule["kv"])
             assumed.append(str(rule["note"]))
     model = names.models.get(cells["model"].lower(), cells["model"].lower())
@@ -368,6 +388,22 @@ def _served(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple
             model = str(rule["use"])
             assumed.append(str(rule["note"]))
     return model, kv
+
+
+def _settings(cells: Mapping[str, str], names: Names, assumed: list[str]) -> dict[str, float]:
+    """Figures of the engine's profile that the source documents for rows like this."""
+    found: dict[str, float] = {}
+    for rule in names.settings:
+        if not _matches(rule, cells):
+            continue
+        given = {key: float(value) for key, value in rule.items() if key in SETTINGS and key not in found}
+        if "budget_past_input" in rule and "token_budget" not in found:
+            tokens = [_number(cells, key, 0, 1e9, "tokens") or 0.0 for key in ("isl", "concurrency_or_max_batch")]
+            given["token_budget"] = sum(tokens) + float(rule["budget_past_input"])
+        if given:
+            found |= given
+            assumed.append(str(rule["note"]))
+    return found
 
 
 def _run(cells: Mapping[str, str], names: Names) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -46,8 +48,46 @@ def load_accelerator(text: str) -> Accelerator:
 
 
 def load_profile(text: str) -> Profile:
-    """An engine's profile by name, or from a TOML file of the user's own."""
-    return _load("engines", text, profile_from_dict)
+    """An engine's profile by name, or from a TOML file of the user's own, which may extend a catalog entry's."""
+    return _load("engines", text, lambda table, where: profile_from_dict(_extended(table), where))
+
+
+def _extended(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A profile's table over the one that it extends."""
+    base = table.get("extends")
+    if not isinstance(base, str):
+        return dict(table)
+    name = files.find_name("engines", base)
+    if name is None:
+        raise files.unknown("engines", base)
+    under = _entry("engines", name)
+    return {**under, **table, "sources": {**under.get("sources", {}), **table.get("sources", {})}, "extends": name}
+
+
+@cache
+def eras(engine: str) -> list[tuple[tuple[int, ...], dt.date, str]]:
+    """Older versions of an engine that have a profile: the version and the day from which they do not hold, and its name."""
+    tables = {name: _entry("engines", name) for name in files.names("engines")}
+    return sorted(
+        (version_numbers(table["before"]), table["until"], name)
+        for name, table in tables.items()
+        if table.get("extends") == engine
+    )
+
+
+def version_numbers(text: str) -> tuple[int, ...]:
+    """The numbers of a version up to three, such as (1, 2, 0) of ``1.2.0rc6``; empty where it has none."""
+    found = re.match(r"v?(\d{1,6})(?:\.(\d{1,6}))?(?:\.(\d{1,6}))?", text.strip().lower())
+    return tuple(int(n) for n in found.groups() if n) if found else ()
+
+
+def profile_of(engine: str, version: str, date: str) -> Profile:
+    """The profile of an engine at a version, or else on a day (``2025-10-29``); today's where neither is told."""
+    numbers = version_numbers(version)
+    for before, until, name in eras(engine):
+        if (numbers and numbers < before) or (not numbers and date and date < until.isoformat()):
+            return load_profile(name)
+    return load_profile(engine)
 
 
 @cache
@@ -76,15 +116,15 @@ def _own_kernels(accelerator: Accelerator, engine: str) -> Efficiency | None:
     return efficiency_from_dict({"accelerator": name, "matmul": table["matmul"][name]}) if name else None
 
 
-def chooser(accelerator: Accelerator, engine: str = "", own: Calibration | None = None) -> Chooser:
+def chooser(accelerator: Accelerator, profile: Profile | None = None, own: Calibration | None = None) -> Chooser:
     """Efficiencies for an accelerator under an engine: its own, or those of the measured one nearest to it.
 
     Parameters
     ----------
     accelerator : Accelerator
         What the efficiencies are for.
-    engine : str
-        Whose kernels; with none, those of the fit over all engines.
+    profile : Profile, optional
+        The engine, for its own kernels; with none, those of the fit over all engines.
     own : Calibration, optional
         A user's, which must be of both.
     """
@@ -94,6 +134,7 @@ def chooser(accelerator: Accelerator, engine: str = "", own: Calibration | None 
     notes = []
     if nearest != accelerator.name:
         notes.append(f"kernel efficiencies of {accelerator.name}: those measured on {nearest}")
+    engine = profile.name if profile else ""
     kernels = _own_kernels(accelerator, engine)
     if load_kernels(engine) and not kernels:
         notes.append(f"{engine}'s own kernels were not measured on {accelerator.name}: those of other engines")
@@ -101,8 +142,8 @@ def chooser(accelerator: Accelerator, engine: str = "", own: Calibration | None 
         own.check(accelerator, engine)
         notes.append(own.sentence())
     # what tells one engine's kernels from another's was measured on NVIDIA's and holds for no one else's
-    engine = engine if kernels or accelerator.vendor.lower() == "nvidia" else ""
+    engines = profile.kernels if profile and (kernels or accelerator.vendor.lower() == "nvidia") else ()
     fallback = None if nearest == REFERENCE else load_efficiency(REFERENCE)
     links = load_efficiency(SLOTS) if accelerator.in_slots and nearest not in (accelerator.name, SLOTS) else None
     scale = own.scale if own else None
-    return Chooser(load_efficiency(nearest), fallback, notes, engine, accelerator, links, kernels, scale)
+    return Chooser(load_efficiency(nearest), fallback, notes, engines, accelerator, links, kernels, scale)

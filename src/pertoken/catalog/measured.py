@@ -51,11 +51,13 @@ def load_names() -> Names:
     """Spellings, lengths of data sets, and flags."""
     table = files.read_toml(FOLDER / "aliases.toml")
     lengths = files.read_toml(FOLDER / "lengths.toml")
-    kinds = [field.name for field in fields(Names) if field.name not in ("datasets", "flags", "runs")]
+    settings = files.read_toml(FOLDER / "settings.toml")
+    kinds = [field.name for field in fields(Names) if field.name not in ("datasets", "flags", "runs", "settings")]
     return Names(
         **{kind: table[kind] for kind in kinds},
         datasets=lengths["datasets"],
         runs=lengths["runs"],
+        settings=settings["settings"],
         flags=files.read_toml(FOLDER / "flags.toml")["flags"],
     )  # fmt: skip
 
@@ -151,7 +153,7 @@ class Resolver:
         own = self._own
         own = own if own and (own.accelerator, own.engine) == (accelerator.name, profile.name) else None
         profile = own.profile(profile) if own else profile
-        chooser = machines.chooser(accelerator, profile.name, own)
+        chooser = machines.chooser(accelerator, profile, own)
         deployment = Deployment(model.model, _cache(precision, accelerator), accelerator, split, profile, chooser)
         deployment = _made_to_fit(deployment, assumed)
         return Resolved(deployment, self._family(row.model), tuple(assumed))
@@ -228,8 +230,12 @@ def _cache(precision: Precision, accelerator: Accelerator) -> Precision:
 
 
 def _profile(row: Row, accelerator: Accelerator) -> Profile:
-    """The engine's profile; offline throughput is measured with room for every request."""
-    profile = machines.load_profile(row.engine).on(accelerator)
+    """The engine's profile as the row's source set it; offline throughput is measured with room for every request."""
+    profile = machines.profile_of(row.engine, row.version, row.date).on(accelerator)
+    for name, value in row.settings.items():
+        now = getattr(profile, name)
+        given = bool(value) if isinstance(now, bool) else replace(now, value=value, note="")
+        profile = replace(profile, **{name: given})
     if row.load == "saturated" and row.engine == "trtllm":
         return replace(profile, max_sequences=replace(profile.max_sequences, value=OFFLINE_SEQUENCES, note="offline"))
     return profile

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from pertoken.engine.collectives import Fabric
-from pertoken.engine.ops import Operation
+from pertoken.engine.ops import Operation, launching
 from pertoken.engine.parallel import Split, check_split
 from pertoken.engine.plan import build_plan
 from pertoken.engine.profile import Profile
@@ -117,7 +117,14 @@ class Deployment:
 
     def run(self, step: Step) -> list[Timed]:
         """Counts and seconds of every operation in one step of one lane."""
-        return [timed for op in self.plan for timed in op.at(step)]
+        found = [timed for op in self.plan for timed in op.at(step)]
+        return found + launching(step, found, self._launches_s, self.profile.graph_sequences.value)
+
+    @cached_property
+    def _launches_s(self) -> float:
+        """Launching every operation of a forward pass one by one [s]."""
+        kernels = sum(op.count * op.launches for op in self.plan if op.group != "host")
+        return kernels * self.profile.prompt_launch.value
 
     def _block_bytes(self, block: Block) -> float:
         """Weight bytes of one layer on one rank [byte]."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from pertoken.errors import PertokenError
 
-_MOST = 5.0  # an engine that were this much slower or faster than the fit would run another operation
+_MOST = 10.0  # an engine that were this much slower or faster than the fit would run another operation
 
 
 @dataclass(frozen=True)

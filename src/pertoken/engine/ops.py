@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pertoken.engine.efficiency import AttentionEfficiency, ExpertsEfficiency, LatentEfficiency, MatmulEfficiency
-from pertoken.engine.roofline import Timed
+from pertoken.engine.roofline import Timed, total_seconds
 from pertoken.engine.step import Step
 from pertoken.engine.work import Work
 from pertoken.model.attention import Attention
@@ -22,6 +22,7 @@ from pertoken.model.matmul import Matmul
 
 Number = Any
 HALF_BYTES = 2.0  # activations between operations are kept in half precision
+CHAIN = 10.0  # kernels that stand behind the products of routed experts, and behind latent attention, assumed
 FAR = 1e9  # a context at which kernels reach their full rates [token]
 
 
@@ -32,6 +33,11 @@ class Operation(ABC):
     name: str
     group: str
     count: float
+
+    @property
+    def launches(self) -> float:
+        """Kernels that the host launches for one repeat where no graph replays them."""
+        return 1.0
 
     @abstractmethod
     def at(self, step: Step) -> list[Timed]:
@@ -119,6 +125,11 @@ class AttentionOp(Operation):
     decode: AttentionEfficiency | LatentEfficiency
     lanes: float
 
+    @property
+    def launches(self) -> float:
+        """Latent attention is a chain of small kernels: norms, expansions, rotations, copies."""
+        return CHAIN if self.attention.kind == "latent" else 1.0
+
     def at(self, step: Step) -> list[Timed]:
         found = self._phase("decode", [(1.0, d.sequences, d.context, 0.0) for d in step.decodes])
         if step.prefill:
@@ -197,6 +208,11 @@ class ExpertsOp(Operation):
     bandwidth: float
     efficiency: ExpertsEfficiency
 
+    @property
+    def launches(self) -> float:
+        """Choosing, sorting, permuting, quantising, two products, an activation and the way back."""
+        return CHAIN
+
     def at(self, step: Step) -> list[Timed]:
         e, rows = self.experts, step.tokens * self.pool
         inner = -(-e.inner // self.expert_split)
@@ -272,16 +288,12 @@ class HostOp(Operation):
     ----------
     step_s, sequence_s : float
         From the engine's profile [s].
-    launch_s : float
-        Launching all operations of a step that holds prompts, which pay for it [s].
     """
 
     step_s: float
     sequence_s: float
-    launch_s: float = 0.0
 
     def at(self, step: Step) -> list[Timed]:
-        prompts = step.prefill.sequences if step.prefill else 0.0
         found = [
             Timed(
                 "host_step",
@@ -302,7 +314,33 @@ class HostOp(Operation):
             ),
         ]
         if step.prefill:
-            tokens = step.input_tokens
-            for name, seconds in (("host_prompt", self.sequence_s * prompts), ("prompt_launch", self.launch_s)):
-                found.append(Timed(name, self.group, self.count, Work(), overhead_s=seconds, input_tokens=tokens))
+            seconds = self.sequence_s * step.prefill.sequences
+            found.append(
+                Timed("host_prompt", self.group, self.count, Work(), overhead_s=seconds, input_tokens=step.input_tokens)
+            )
         return found
+
+
+def launching(step: Step, kernels: list[Timed], seconds: float, captured: float) -> list[Timed]:
+    """What kernels wait for their launches where no captured graph replays them.
+
+    The host runs ahead of the accelerator, so a step waits only for what its kernels do not hide.
+
+    Parameters
+    ----------
+    step : Step
+        The forward pass.
+    kernels : list of Timed
+        All its operations.
+    seconds : float
+        Launching them one by one [s].
+    captured : float
+        Decoding sequences up to which a graph was captured; none is for steps that hold prompts.
+    """
+    if not seconds:
+        return []
+    wait = np.maximum(seconds - total_seconds(kernels), 0.0)
+    if step.prefill:
+        return [Timed("launching", "host", 1.0, Work(), overhead_s=wait, input_tokens=step.input_tokens)]
+    wait = np.where(step.decode_tokens > captured, wait, 0.0)
+    return [Timed("launching", "host", 1.0, Work(), overhead_s=wait, output_tokens=step.decode_tokens)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from pertoken.engine.collectives import CollectiveOp, Fabric
 from pertoken.engine.ops import (
@@ -72,7 +72,7 @@ class _Planner:
     def matmul(self, m: Matmul, group: str, count: float, last_only: bool = False) -> MatmulOp:
         form = self.d.precision.of(m.role)
         compute, flops = self.arithmetic(form)
-        efficiency = self.d.chooser.kernel("matmul", self.kernel_name(form), compute)
+        efficiency = self.paid(self.d.chooser.kernel("matmul", self.kernel_name(form), compute))
         bytes_ = m.parameters * form.bytes
         return MatmulOp(m.name, group, count, m, bytes_, _input_bytes(compute), flops, self.rate, efficiency, last_only)
 
@@ -80,7 +80,12 @@ class _Planner:
         self, name: str, count: float, token_bytes: float, launches: int, last: bool = False
     ) -> ElementwiseOp:
         rate = self.rate * self.d.chooser.elementwise
-        return ElementwiseOp(name, "elementwise", count, token_bytes, rate, launches * LAUNCH_S, last)
+        launch = launches * LAUNCH_S * self.d.profile.launch_share.value
+        return ElementwiseOp(name, "elementwise", count, token_bytes, rate, launch, last)
+
+    def paid(self, efficiency: Any) -> Any:
+        """An efficiency whose launch is what the engine pays of it."""
+        return replace(efficiency, launch_s=efficiency.launch_s * self.d.profile.launch_share.value)
 
     def collective(
         self, kind: str, name: str, count: float, ranks: int, size: float, last: bool = False
@@ -104,8 +109,8 @@ class _Planner:
                 self.d.kv_bytes,
                 accelerator.peak(accelerator.half),
                 self.rate,
-                chooser.phase(phase.format("prefill"), cache),
-                chooser.phase(phase.format("decode"), cache),
+                self.paid(chooser.phase(phase.format("prefill"), cache)),
+                self.paid(chooser.phase(phase.format("decode"), cache)),
                 a.tile(self.tp),
             )
         )
@@ -134,7 +139,7 @@ class _Planner:
             ExpertsOp(
                 "experts", "experts", count, e, split.expert_ranks, split.expert_split, split.pool,
                 e.expert_parameters * form.bytes, _input_bytes(compute), flops, self.rate,
-                self.d.chooser.kernel("experts", self.kernel_name(form), compute),
+                self.paid(self.d.chooser.kernel("experts", self.kernel_name(form), compute)),
             )
         ]  # fmt: skip
         if split.pool > 1:
@@ -149,8 +154,8 @@ class _Planner:
             found.append(self.collective("all_reduce", "experts_reduce", count, self.tp, self.hidden * HALF_BYTES))
         return found
 
-    def ends(self, layers: float) -> list[Operation]:
-        """What follows the layers; ``layers`` is how many operations those have."""
+    def ends(self) -> list[Operation]:
+        """What follows the layers."""
         m, split, profile = self.d.model, self.d.split, self.d.profile
         local = -(-m.vocab // self.tp)
         found: list[Operation] = [
@@ -162,7 +167,6 @@ class _Planner:
                 1,
                 profile.host_step.value,
                 profile.host_sequence.value,
-                layers * profile.prompt_launch.value,
             ),
         ]
         if self.tp > 1:
@@ -190,4 +194,4 @@ def build_plan(deployment: Deployed) -> tuple[Operation, ...]:
         for op in ops:
             key = replace(op, count=0)
             counts[key] = counts.get(key, 0) + op.count
-    return (*(replace(op, count=count) for op, count in counts.items()), *planner.ends(sum(counts.values())))
+    return (*(replace(op, count=count) for op, count in counts.items()), *planner.ends())

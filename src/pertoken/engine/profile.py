@@ -8,7 +8,10 @@ from typing import Any
 
 from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator
-from pertoken.sources import Sourced, read_number, read_sources
+from pertoken.sources import Source, Sourced, read_number, read_sources
+
+
+ONE_STEP, NO_STEPS = (Sourced(value, "step", Source("most engines")) for value in (1.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,27 @@ class Profile:
     max_sequences : Sourced
         Most sequences of one step [sequence].
     prompt_launch : Sourced
-        Host seconds for each operation of a step that holds prompts: no captured graph replays it [s].
+        Host seconds to launch an operation where no captured graph replays it: in steps that hold prompts, and beyond
+        ``graph_sequences``. A step waits for what its kernels do not hide [s].
+    launch_share : Sourced
+        Part of the kernels' own launch times that a step pays: engines overlap the end of one kernel with the start of the
+        next, and fuse small ones into large ones [1].
+    graph_sequences : Sourced
+        Most decoding sequences of a step that a captured graph replays [sequence].
+    look_steps, wait_steps : Sourced
+        Steps between looks for new requests, 1 in most engines, and steps for which prompts wait for others [step].
     request_delay : Sourced
         Seconds of a request outside the engine before its first token: HTTP, tokens, queues [s].
     mixed : bool
         Whether prompts are prefilled beside decoding sequences; else the latter wait for steps of prompts only.
+    chunked : bool
+        Whether a prompt may be cut where a step's budget ends; else it waits for a step that holds it whole.
     small : Small or None
         Policies on smaller accelerators, where they differ.
     interval : mapping of str to (float, float)
         Measured over predicted at 5 and 95%, for ``ttft`` and ``tpot``, of what the fit was not told [1].
+    extends : str
+        The engine whose older versions these are; empty where the profile describes today's.
     """
 
     name: str
@@ -73,10 +88,21 @@ class Profile:
     token_budget: Sourced
     max_sequences: Sourced
     prompt_launch: Sourced
+    launch_share: Sourced
+    graph_sequences: Sourced
     request_delay: Sourced
+    look_steps: Sourced = ONE_STEP
+    wait_steps: Sourced = NO_STEPS
     mixed: bool = True
+    chunked: bool = True
     small: Small | None = None
     interval: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    extends: str = ""
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Whose kernels it runs, its own first, then today's where those of its versions were not measured."""
+        return (self.name, self.extends) if self.extends else (self.name,)
 
     def on(self, accelerator: Accelerator) -> Profile:
         """The profile with the policies that the engine has on one accelerator."""
@@ -91,7 +117,7 @@ class Profile:
         )
 
 
-MAY_BE_ZERO = ("host_step", "host_sequence", "rank_skew", "prompt_launch", "request_delay")
+MAY_BE_ZERO = ("host_step", "host_sequence", "rank_skew", "prompt_launch", "graph_sequences", "request_delay")
 _UNITS = {
     "host_step": ("s", 1.0),
     "host_sequence": ("s", 0.1),
@@ -100,6 +126,8 @@ _UNITS = {
     "token_budget": ("token", 1e7),
     "max_sequences": ("sequence", 1e6),
     "prompt_launch": ("s", 0.1),
+    "launch_share": ("1", 2.0),
+    "graph_sequences": ("sequence", 1e6),
     "request_delay": ("s", 60.0),
 }
 
@@ -120,16 +148,22 @@ def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:
     numbers: dict[str, Any] = {
         key: read_number(table.get(key), unit, sources, f"{where}: {key}", high, zero=key in MAY_BE_ZERO)
         for key, (unit, high) in _UNITS.items()
+    } | {
+        key: read_number(table[key], "step", sources, f"{where}: {key}", 1e6, zero=key == "wait_steps")
+        for key in ("look_steps", "wait_steps")
+        if key in table
     }
-    mixed = table.get("mixed", True)
-    if not isinstance(mixed, bool):
-        raise PertokenError(f"{where}: mixed is {str(mixed)[:60]!r}; it must be true or false")
+    flags = {key: table.get(key, True) for key in ("mixed", "chunked")}
+    for key, value in flags.items():
+        if not isinstance(value, bool):
+            raise PertokenError(f"{where}: {key} is {str(value)[:60]!r}; it must be true or false")
     return Profile(
         **{key: table[key] for key in names},
         **numbers,
-        mixed=mixed,
+        **flags,
         small=_small(table.get("small"), where),
         interval=_interval(table.get("interval", {}), where),
+        extends=str(table.get("extends", "")),
     )
 
 

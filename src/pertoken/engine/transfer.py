@@ -54,8 +54,8 @@ class Chooser:
         Another accelerator's, for what the first lacks.
     assumed : list of str
         Sentences on what stood in, in the order met.
-    engine : str
-        Engine whose own kernels are asked for; with none, those of the fit over all engines.
+    engines : tuple of str
+        Engines whose own kernels are asked for, the first that was measured; with none, those of the fit over all engines.
     target : Accelerator or None
         What the efficiencies are for, where it is not what they were measured on.
     links : Efficiency or None
@@ -69,7 +69,7 @@ class Chooser:
     efficiency: Efficiency
     fallback: Efficiency | None = None
     assumed: list[str] = field(default_factory=list)
-    engine: str = ""
+    engines: tuple[str, ...] = ()
     target: Accelerator | None = None
     links: Efficiency | None = None
     own: Efficiency | None = None
@@ -89,7 +89,8 @@ class Chooser:
                 if found is not None:
                     if name != key or known is not self.efficiency:
                         self._note(f"{group} efficiency in {key}: that of {name} on {known.accelerator}")
-                    factor = known.engines.get(self.engine, {}).get(f"{group}.{name}")
+                    asked = (known.engines.get(engine, {}).get(f"{group}.{name}") for engine in self.engines)
+                    factor = next((factor for factor in asked if factor), None)
                     found = factor.of(found) if factor else found
                     ridge = self._ridge(known, name, compute) if compute else 1.0
                     return self.adapt(group, found if ridge == 1.0 else replace(found, m_half=found.m_half * ridge))
@@ -119,7 +120,7 @@ class Chooser:
             if name:
                 on = self.own.accelerator
                 if name != form or (self.target and self.target.name != on):
-                    self._note(f"{group} efficiency in {form}: {self.engine}'s own in {name} on {on}")
+                    self._note(f"{group} efficiency in {form}: {self.engines[0]}'s own in {name} on {on}")
                 return self.adapt(group, known_own[name])
         half = "bf16" if compute in ("bf16", "fp16", "fp32", "tf32") else compute
         known = _KERNELS.get((form, half), ("int4", "w8a16") if half == "bf16" else ())

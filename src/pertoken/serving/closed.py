@@ -28,6 +28,8 @@ from pertoken.serving.steady import most_resident
 Number = Any
 ROUNDS = 10  # requests of a run for each in flight, unless documented otherwise [1]_
 MOST_REQUESTS = 20_000  # simulated; a longer run is cut to it, but not below two rounds
+FULL = 0.9  # of a step's budget: prompts that fill so much of it wait for no more, as TensorRT-LLM's batch_wait has it
+PLASTIC = 0.7548776662466927  # as even a spread as `GOLDEN`'s, and unrelated to it
 GOLDEN = (5.0**0.5 - 1.0) / 2.0
 POINTS = 12  # batch sizes, and half as many sizes of a chunk, that are timed; others lie between them
 
@@ -91,31 +93,74 @@ def _seconds(deployment: Deployment, step: Step, shape: tuple[int, ...]) -> Numb
 
 
 class _Lane:
-    """One batch in flight and its queue."""
+    """One batch in flight, its queue, and requests on their way to it."""
 
     def __init__(self, deployment: Deployment, inputs: Number, outputs: Number, in_flight: int) -> None:
         moments = Lengths(inputs, outputs).moments()
         profile = deployment.profile
         self.slots = max(1, int(min(float(most_resident(deployment, moments)), in_flight)))
         self.times = _Times(deployment, moments, self.slots)
-        self.budget, self.beside, self.delay = profile.token_budget.value, profile.mixed, profile.request_delay.value
+        self.budget, self.beside, self.chunked = profile.token_budget.value, profile.mixed, profile.chunked
         self.left, self.outputs = inputs.tolist(), [int(o) for o in outputs]
         self.sent = np.zeros(len(self.left))
         self.first, self.last = self.sent.copy(), self.sent.copy()
-        self.clock, self.step, self.next = 0.0, 0, min(in_flight, len(self.left))
-        self.queue: deque[int] = deque(range(self.next))
+        # what a request spends on its way differs from request to request, which is what takes equal ones out of step
+        even = np.modf((np.arange(len(self.left)) + 1.0) * PLASTIC)[0]
+        self.delays = (2.0 * profile.request_delay.value * even).tolist()
+        self.clock, self.step, self.next = 0.0, 0, 0
+        self.coming: list[tuple[float, int]] = []  # arrival at the engine, and the request's number
+        self.queue: deque[int] = deque()
         self.ends: list[tuple[int, int]] = []  # step at which a sequence emits its last token, and its number
+        self.look, self.wait = profile.look_steps.value, profile.wait_steps.value
+        self.due = 0.0  # step from which the engine prefills what waits
+        for _ in range(min(in_flight, len(self.left))):
+            self._send()
+
+    def _send(self) -> None:
+        """The client's next request, if it has one."""
+        if self.next < len(self.left):
+            self.sent[self.next] = self.clock
+            heappush(self.coming, (self.clock + self.delays[self.next], self.next))
+            self.next += 1
 
     def run(self) -> None:
         """Serve every request."""
-        while self.queue or self.ends:
-            if self.queue and len(self.ends) < self.slots:
+        while self.queue or self.ends or self.coming:
+            if not (self.queue or self.ends):
+                self.clock = max(self.clock, self.coming[0][0])
+            self._arrive()
+            able = self.queue and len(self.ends) < self.slots
+            if able and (not self.ends or self.step >= self.due):
                 self._prefill()
             else:
-                steps = max(self.ends[0][0] - self.step, 0)
-                self.clock += steps * self.times.pure[len(self.ends)]
-                self.step += steps
-                self._finish()
+                self._decode(bool(able))
+
+    def _arrive(self) -> None:
+        """Take what has arrived into the queue."""
+        while self.coming and self.coming[0][0] <= self.clock:
+            self.queue.append(heappop(self.coming)[1])
+            if len(self.queue) == 1:
+                self._hold()
+
+    def _hold(self) -> None:
+        """When prompts that now begin to wait are taken: at the next look, and after the wait for a fuller step."""
+        held = self.wait
+        if held and sum(self.left[number] for number in self.queue) >= FULL * self.budget:
+            held = 0.0
+        self.due = np.ceil(self.step / self.look) * self.look + held
+
+    def _decode(self, able: bool) -> None:
+        """Steps of decoding alone, until one ends, one arrives that can be served, or what waits is due."""
+        each = self.times.pure[len(self.ends)]
+        steps = self.ends[0][0] - self.step
+        if able:
+            steps = min(steps, int(np.ceil(self.due)) - self.step)
+        elif self.coming and len(self.ends) < self.slots:
+            steps = min(steps, int((self.coming[0][0] - self.clock) / each) + 1)
+        steps = max(steps, 0)
+        self.clock += steps * each
+        self.step += steps
+        self._finish()
 
     def _prefill(self) -> None:
         """One step with prompts, beside the decoding sequences or instead of them."""
@@ -125,6 +170,10 @@ class _Lane:
         while self.queue and tokens < room and len(done) < free:
             number = self.queue[0]
             part = min(self.left[number], room - tokens)
+            if not self.chunked and part < self.left[number]:
+                if tokens:
+                    break
+                part = self.left[number]  # what no step holds whole gets one of its own
             self.left[number] -= part
             tokens += part
             if self.left[number] > 0:
@@ -142,19 +191,15 @@ class _Lane:
     def _finish(self) -> None:
         """Answer what has ended, and send the next requests in its place."""
         while self.ends and self.ends[0][0] <= self.step:
-            number = heappop(self.ends)[1]
-            self.last[number] = self.clock
-            if self.next < len(self.left):
-                self.sent[self.next] = self.clock
-                self.queue.append(self.next)
-                self.next += 1
+            self.last[heappop(self.ends)[1]] = self.clock
+            self._send()
 
 
 def closed_run(deployment: Deployment, lengths: Lengths, in_flight: float, rounds: int = ROUNDS) -> Closed:
     """Serve ``rounds`` times as many requests as are in flight, from an empty engine to an empty engine.
 
-    Lanes share the requests evenly; lengths are drawn evenly and in a fixed order. The delay of a request outside the engine
-    (`Profile.request_delay`) is added to its time to first token and is not simulated.
+    Lanes share the requests evenly; lengths are drawn evenly and in a fixed order. Requests spend between 0 and twice
+    `Profile.request_delay` on their way to the engine, evenly spread and in a fixed order too.
 
     Parameters
     ----------
@@ -184,5 +229,5 @@ def closed_run(deployment: Deployment, lengths: Lengths, in_flight: float, round
     state.run()
     own = outputs > 1.0
     tpot = float(((state.last - state.first)[own] / (outputs[own] - 1.0)).mean()) if own.any() else float("nan")
-    ttft = float((state.first - state.sent).mean()) + state.delay
-    return Closed(ttft, tpot, state.clock + rounds * state.delay, total, float(inputs.mean()), float(outputs.mean()))
+    ttft = float((state.first - state.sent).mean())
+    return Closed(ttft, tpot, state.clock, total, float(inputs.mean()), float(outputs.mean()))

@@ -142,6 +142,9 @@ def steady(deployment: Deployment, moments: Moments, finished: Number) -> Steady
     tpot = ((1.0 - mixed) * pure.seconds + mixed * others * both.seconds) / weight
     load = prefilled / budget
     wait = others * mixed * parts * both.seconds * moments.spread / (2.0 * np.maximum(1.0 - load, TINY))
+    profile = deployment.profile
+    held = (profile.look_steps.value - 1.0) / 2.0 + profile.wait_steps.value
+    wait = wait + others * held * pure.seconds  # an idle engine looks at once
     service = parts * both.seconds
     resident = finished / step_s * (decoded * tpot + service)
     occupancy = resident / cache_slots(deployment, moments)
