@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pertoken.calibrate.names import Names
+from pertoken.calibrate.spelling import engine_of, metric_of, words_of
 from pertoken.errors import PertokenError
 
 COLUMNS = (
@@ -17,6 +18,7 @@ COLUMNS = (
     "tpot_ms", "notes",
 )  # fmt: skip
 NEEDED = ("model", "gpu", "n_gpus")
+UNKNOWN = ("", "n/a", "na", "nan", "none", "null", "unknown", "-", "--", "?")
 METRICS = ("ttft", "tpot", "throughput", "energy")
 UNITS = {"ttft": "s", "tpot": "s", "throughput": "token/s", "energy": "J/output token"}
 LOADS = ("closed", "alone", "static", "burst", "open", "saturated")
@@ -33,6 +35,8 @@ _WATTS = re.compile(r"(?:avg_power|power_w_avg)=([0-9.]+)")
 _PARALLEL = re.compile(r"Parallelism Type=([^;]*)")
 _SIZED = re.compile(r"(TP|PP|EP|Tensor|Pipeline)\s*[=(]\s*([0-9]+)")
 _LATENCY = re.compile(r"(?:e2e_ms=([0-9.]+)|latency_s=([0-9.]+))")
+_COUNT = re.compile(r"x?\s*([0-9]+)\s*(?:x|gpus?|chips?|cards?|accelerators?)?")
+_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
 _PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 # what a cell may hold before it is taken for another unit
 _LIMITS = {
@@ -131,8 +135,10 @@ def clean(cell: object) -> str:
 
 
 def _number(cells: Mapping[str, str], key: str, low: float, high: float, what: str) -> float | None:
-    text = cells.get(key, "").replace(",", "")
-    if text.lower() in ("", "n/a", "na", "nan", "none", "null"):
+    text = cells.get(key, "")
+    if _GROUPED.fullmatch(text):
+        text = text.replace(",", "")
+    if text.lower() in UNKNOWN:
         return None
     if not _PLAIN.fullmatch(text):
         raise Refused(f"{key} is not a number in {what}", "unreadable", text[:40])
@@ -143,7 +149,8 @@ def _number(cells: Mapping[str, str], key: str, low: float, high: float, what: s
 
 
 def _whole(cells: Mapping[str, str], key: str) -> int | None:
-    value = _number(cells, key, 0, 100_000, "accelerators")
+    found = _COUNT.fullmatch(cells.get(key, "").lower())
+    value = _number({key: found[1]} if found else cells, key, 0, 100_000, "accelerators")
     if value is None or value == 0:  # a size of 0 is how one source writes 'not set'
         return None
     if value != int(value):
@@ -153,9 +160,9 @@ def _whole(cells: Mapping[str, str], key: str) -> int | None:
 
 def states_enough(cells: Mapping[str, str], names: Names) -> bool:
     """Whether a row states model, accelerator, count and lengths, its data set's documented ones included."""
-    if not all(cells.get(key) for key in NEEDED) or cells.get("n_gpus") in ("0", "N/A"):
+    if any(cells.get(key, "").lower() in (*UNKNOWN, "0") for key in NEEDED):
         return False
-    return bool(cells.get("isl") and cells.get("osl")) or "input" in (_dataset(cells, names) or {})
+    return all(cells.get(key, "").lower() not in UNKNOWN for key in ("isl", "osl")) or "input" in (_dataset(cells, names) or {})
 
 
 def _matches(rule: Mapping[str, Any], cells: Mapping[str, str]) -> bool:
@@ -209,11 +216,13 @@ def _own_means(cells: Mapping[str, str]) -> tuple[float | None, float | None]:
 
 def _engine(cells: Mapping[str, str], names: Names, assumed: list[str]) -> str:
     text = cells.get("engine", "").lower()
-    for spelling, name in names.engines.items():
-        if spelling in text:
-            if name == "vllm" and "vllm" not in text:
-                assumed.append(f"engine {text[:40]} modelled as vLLM")
-            return name
+    own = engine_of(text, names.engines)
+    if own:
+        return own
+    other = engine_of(text, names.stand_ins)
+    if other:
+        assumed.append(f"engine {text[:40]} modelled as {other}")
+        return other
     assumed.append(f"engine {text[:40] or 'not stated'}: vLLM's profile")
     return "vllm"
 
@@ -223,7 +232,7 @@ def _format(text: str, names: Names) -> str:
     text = text.lower()
     parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
     text = parts.get("moe") or parts.get("gemm") or text
-    return names.dtypes.get(text, text)
+    return names.dtypes.get(text, names.dtypes.get(words_of(text), text))
 
 
 def _load(cells: Mapping[str, str], names: Names, metric: Mapping[str, Any]) -> tuple[str, float]:
@@ -277,13 +286,19 @@ def _measured(cells: Mapping[str, str], metric: Mapping[str, Any], count: int) -
         value = _number(cells, key, *_LIMITS[key])
         if value is not None:
             found[name] = value * unit
-    if "throughput" in found:
-        if metric.get("refuse"):
+    if "throughput" in found and metric.get("refuse"):
+        if len(found) == 1:
             raise Refused(str(metric["refuse"]), "unmodelled")
+        del found["throughput"]  # TTFT and TPOT of the row stand all the same
+    if found.keys() == {"throughput"} and metric.get("latency"):
+        raise Refused("metric names a time, but its figure stands in throughput: use ttft_ms or tpot_ms", "unreadable")
+    if "throughput" in found:
         if metric.get("per") == "accelerator":
             found["throughput"] *= count
         if metric.get("counts") == "joules":
             found = {"energy": found.pop("throughput")} | found
+        elif metric.get("counts") == "user":
+            found = {"tpot": 1.0 / found.pop("throughput")} | found
     if not found:
         raise Refused("no figure: throughput, ttft_ms and tpot_ms are blank", "unstated")
     return found
@@ -328,25 +343,26 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     if "mode=disagg" in cells["notes"]:
         raise Refused("disaggregated pools are not modelled", "unmodelled")
     for key in NEEDED:
-        if cells[key].lower() in ("", "n/a", "0"):
+        if cells[key].lower() in (*UNKNOWN, "0"):
             raise Refused(f"{key} is not stated", "unstated")
     count = _whole(cells, "n_gpus")
     if not count:
         raise Refused("n_gpus is not stated", "unstated")
     assumed: list[str] = []
-    metric = names.metrics.get(cells["metric"].lower(), {})
+    metric = metric_of(cells["metric"], names.metrics, names.metric_words)
     measured = _measured(cells, metric, count)
+    if "throughput" in measured and "counts" not in metric:
+        assumed.append("throughput counts output tokens")
     load, amount = _load(cells, names, metric)
     first, second = _lengths(cells, names, assumed)
     split = {key: value for key in ("tp", "pp", "ep", "dp") if (value := _whole(cells, key))}
     split = split if "tp" in split else _noted_split(cells["notes"], count) | split
-    weights = _format(cells["weight_dtype"], names)
-    model, kv = _served(cells, names, assumed)
+    model, weights, kv = _served(cells, names, assumed)
     goals = next(((r["ttft_s"], r["tpot_s"]) for r in names.datasets if _matches(r, cells) and "ttft_s" in r), None)
     server = "scenario=Server" in cells["notes"] or "scenario=Interactive" in cells["notes"]
     return Row(
         line=line, cells=cells, engine=_engine(cells, names, assumed), model=names.checkpoints.get(f"{model}/{weights}", model),
-        accelerator=names.accelerators.get(cells["gpu"].lower(), cells["gpu"]), count=count, split=split, weights=weights,
+        accelerator=names.spelling.accelerator(cells["gpu"]) or cells["gpu"], count=count, split=split, weights=weights,
         kv=kv, input=first, output=second, load=load, amount=amount, measured=measured,
         counts=str(metric.get("counts", "output")), goals=goals if goals and server else (math.inf, math.inf),
         power_share=_optional(_TDP, cells["notes"]), watts=_watts(cells["notes"], count),
@@ -355,19 +371,28 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     )  # fmt: skip
 
 
-def _served(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple[str, str]:
-    """The model, and the format of its cache, with the rules that fill in what rows leave out."""
-    kv = names.dtypes.get(cells["kv_dtype"].lower(), cells["kv_dtype"].lower())
+def _served(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple[str, str, str]:
+    """The model and the formats of its weights and cache, with the rules that fill in what rows leave out."""
+    weights, kv = _format(cells["weight_dtype"], names), _format(cells["kv_dtype"], names)
+    weights = next((str(rule["use"]) for rule in names.formats if _matches(rule, cells)), weights)
+    kv = "fp8" if kv == "fp8_block" else kv
+    if kv in names.caches:
+        assumed.append(f"KV cache in {kv}, timed as {names.caches[kv]}")
+        kv = names.caches[kv]
     for rule in names.kv:
         if not kv and _matches(rule, cells):
             kv = str(rule["kv"])
             assumed.append(str(rule["note"]))
-    model = names.models.get(cells["model"].lower(), cells["model"].lower())
+    model = names.spelling.model(cells["model"]) or cells["model"].lower()
+    told = "" if cells["weight_dtype"] else names.spelling.format_in(cells["model"])
+    if told:
+        weights = told
+        assumed.append(f"weights in {told}, as the model's name says")
     for rule in names.instead:
         if _matches(rule, cells):
             model = str(rule["use"])
             assumed.append(str(rule["note"]))
-    return model, kv
+    return model, weights, kv
 
 
 def _run(cells: Mapping[str, str], names: Names) -> float:

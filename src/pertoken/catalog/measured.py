@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 from pertoken.calibrate.names import Names
 from pertoken.calibrate.predict import Resolved
 from pertoken.calibrate.rows import COLUMNS, Refused, Row
+from pertoken.calibrate.spelling import Spelling
 from pertoken.catalog import files, machines
 from pertoken.engine.calibration import Calibration
 from pertoken.engine.deployment import Deployment
@@ -51,12 +53,24 @@ def load_names() -> Names:
     """Spellings, lengths of data sets, and flags."""
     table = files.read_toml(FOLDER / "aliases.toml")
     lengths = files.read_toml(FOLDER / "lengths.toml")
-    kinds = [field.name for field in fields(Names) if field.name not in ("datasets", "flags", "runs")]
+    kinds = [field.name for field in fields(Names) if field.name not in ("datasets", "flags", "runs", "spelling")]
     return Names(
         **{kind: table[kind] for kind in kinds},
+        spelling=_spelling(table),
         datasets=lengths["datasets"],
         runs=lengths["runs"],
         flags=files.read_toml(FOLDER / "flags.toml")["flags"],
+    )  # fmt: skip
+
+
+def _spelling(table: Mapping[str, Any]) -> Spelling:
+    """The catalog's names and aliases with the rules for others."""
+    known = {k: {n: n for n in files.names(k)} | files.aliases(k) | table[k] for k in ("models", "accelerators")}
+    cards = {name: machines.load_accelerator(name) for name in files.names("accelerators")}
+    return Spelling(
+        **table["spelling"], **known,
+        memory={name: card.memory.value for name, card in cards.items()},
+        slots=frozenset(name for name, card in cards.items() if card.in_slots),
     )  # fmt: skip
 
 
@@ -144,7 +158,7 @@ class Resolver:
         try:
             accelerator = machines.load_accelerator(row.accelerator)
         except PertokenError as error:
-            raise Refused("accelerator not in the catalog", "unknown", row.accelerator[:60]) from error
+            raise _unknown("accelerator", row.accelerator, error) from error
         model, precision = self._precision(row, accelerator, assumed)
         split = self._split(row, model, accelerator, assumed)
         profile = _profile(row, accelerator)
@@ -164,7 +178,7 @@ class Resolver:
 
     def _precision(self, row: Row, accelerator: Accelerator, assumed: list[str]) -> tuple[Checkpoint, Precision]:
         if files.find_name("models", row.model) is None:
-            raise Refused("model not in the catalog", "unknown", row.model[:60])
+            raise _unknown("model", row.model, files.unknown("models", row.model))
         blocks = row.weights == "fp8_block"
         weights = "fp8" if blocks else row.weights
         unstated = None if _states(self._formats, row.model) else "bf16"
@@ -205,6 +219,16 @@ class Resolver:
         if row.count > 1 and "tp" not in given:
             assumed.append(f"split {split}")
         return split
+
+
+def _unknown(kind: str, text: str, error: PertokenError) -> Refused:
+    """Why a name is refused, with the nearest ones, or with the column it may belong to."""
+    other = "accelerator" if kind == "model" else "model"
+    hint = re.search(r"did you mean [^?]*\?", str(error))
+    spelling = load_names().spelling
+    if (spelling.accelerator if kind == "model" else spelling.model)(text):
+        return Refused(f"{kind} {text[:60]!r} is the name of an {other}: are columns swapped?".replace("an model", "a model"), "unknown")
+    return Refused(f"{kind} {text[:60]!r} is not in the catalog", "unknown", hint[0] if hint else "")
 
 
 def _states(formats: Callable[..., Format], model: str) -> bool:
