@@ -216,15 +216,10 @@ def _own_means(cells: Mapping[str, str]) -> tuple[float | None, float | None]:
 
 def _engine(cells: Mapping[str, str], names: Names, assumed: list[str]) -> str:
     text = cells.get("engine", "").lower()
-    own = engine_of(text, names.engines)
-    if own:
-        return own
-    other = engine_of(text, names.stand_ins)
-    if other:
-        assumed.append(f"engine {text[:40]} modelled as {other}")
-        return other
-    assumed.append(f"engine {text[:40] or 'not stated'}: vLLM's profile")
-    return "vllm"
+    own, other = engine_of(text, names.engines), engine_of(text, names.stand_ins) or "vllm"
+    if not own:
+        assumed.append(f"engine {text[:40] or 'not stated'}: modelled as {other}")
+    return own or other
 
 
 def _format(text: str, names: Names) -> str:
@@ -342,6 +337,8 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     cells = {key: clean(raw.get(key)) for key in COLUMNS}
     if "mode=disagg" in cells["notes"]:
         raise Refused("disaggregated pools are not modelled", "unmodelled")
+    if raw.get(""):
+        raise Refused("more cells than the header has: is a separator not quoted?", "unreadable", str(raw[""])[:40])
     for key in NEEDED:
         if cells[key].lower() in (*UNKNOWN, "0"):
             raise Refused(f"{key} is not stated", "unstated")
@@ -379,15 +376,15 @@ def _served(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple
     if kv in names.caches:
         assumed.append(f"KV cache in {kv}, timed as {names.caches[kv]}")
         kv = names.caches[kv]
-    for rule in names.kv:
-        if not kv and _matches(rule, cells):
-            kv = str(rule["kv"])
-            assumed.append(str(rule["note"]))
     model = names.spelling.model(cells["model"]) or cells["model"].lower()
     told = "" if cells["weight_dtype"] else names.spelling.format_in(cells["model"])
     if told:
         weights = told
         assumed.append(f"weights in {told}, as the model's name says")
+    for rule in names.kv:
+        if not kv and _matches(rule, {**cells, "weight_dtype": cells["weight_dtype"] or told}):
+            kv = str(rule["kv"])
+            assumed.append(str(rule["note"]))
     for rule in names.instead:
         if _matches(rule, cells):
             model = str(rule["use"])

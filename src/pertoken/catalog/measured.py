@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cache
@@ -17,7 +13,7 @@ from pertoken.calibrate.names import Names
 from pertoken.calibrate.predict import Resolved
 from pertoken.calibrate.rows import COLUMNS, Refused, Row
 from pertoken.calibrate.spelling import Spelling
-from pertoken.catalog import files, machines
+from pertoken.catalog import files, machines, tables
 from pertoken.engine.calibration import Calibration
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.parallel import Split, default_split
@@ -29,10 +25,10 @@ from pertoken.model.precision import Precision, number_format
 from pertoken.sources import Source
 
 FOLDER = files.ROOT / "measured"
-MOST_LINE = 100_000  # characters
-MOST_ROWS = 2_000_000
 GENEROUS = 0.97  # share of memory an engine was given that runs where its defaults leave too little
 OFFLINE_SEQUENCES = 4096.0  # TensorRT-LLM's benchmark of offline throughput
+UNPACKED = {"fp8": "w8a16", "int8": "w8a16", "mxfp8": "w8a16", "nvfp4": "nvfp4_w4a16"}
+SLOTS = 64.0  # sequences that llama.cpp is given room for where a row states more than its default
 _RAN = Source("it ran, so the engine's settings left room")
 
 
@@ -63,6 +59,11 @@ def load_names() -> Names:
     )  # fmt: skip
 
 
+def read_rows(path: Path, said: Callable[[str], None]) -> tables.Rows:
+    """Stream the rows of a table with their line numbers, see `pertoken.catalog.tables.read_rows`."""
+    return tables.read_rows(path, said, files.read_toml(FOLDER / "columns.toml"))
+
+
 def _spelling(table: Mapping[str, Any]) -> Spelling:
     """The catalog's names and aliases with the rules for others."""
     known = {k: {n: n for n in files.names(k)} | files.aliases(k) | table[k] for k in ("models", "accelerators")}
@@ -72,65 +73,6 @@ def _spelling(table: Mapping[str, Any]) -> Spelling:
         memory={name: card.memory.value for name, card in cards.items()},
         slots=frozenset(name for name, card in cards.items() if card.in_slots),
     )  # fmt: skip
-
-
-def _lines(stream: io.TextIOBase, name: str) -> Iterator[str]:
-    while line := stream.readline(MOST_LINE + 1):
-        if len(line) > MOST_LINE:
-            raise PertokenError(f"{name} has a line of over {MOST_LINE:,} characters; give a CSV of measured rows")
-        yield line.replace("\0", "")
-
-
-def missing_columns(header: list[str]) -> list[str]:
-    """Columns of the schema that a header lacks."""
-    return [name for name in COLUMNS if name not in header]
-
-
-def read_rows(path: Path, said: Callable[[str], None]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Stream the rows of a CSV (or .csv.gz) with their line numbers.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    said : callable
-        Told, once, which columns are missing.
-
-    Raises
-    ------
-    PertokenError
-        When it is not such a file.
-    """
-    shown = str(path)[-120:]
-    try:
-        if not path.is_file():
-            raise PertokenError(f"{shown!r} is not a file; give a CSV of measured rows")
-        with path.open("rb") as raw:
-            plain: Any = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-            with io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="") as stream:
-                yield from _rows(stream, path.name[-80:], said)
-    except (OSError, EOFError, zlib.error) as error:
-        raise PertokenError(f"{shown!r} cannot be read: {str(error)[:80]}; give a CSV of measured rows") from error
-
-
-def _rows(stream: io.TextIOBase, name: str, said: Callable[[str], None]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.reader(_lines(stream, name))
-    try:
-        header = [cell.strip().lower() for cell in next(reader, [])]
-        if not set(header) & set(COLUMNS):
-            raise PertokenError(f"{name} has no column of the schema; it must have: {', '.join(COLUMNS)}")
-        missing = missing_columns(header)
-        if missing:
-            strange = [cell[:30] for cell in header if cell and cell not in COLUMNS][:8]
-            extra = f"; columns not of the schema, ignored: {', '.join(strange)}" if strange else ""
-            said(f"{name}: missing columns count as unknown: {', '.join(missing)}{extra}")
-        for count, cells in enumerate(reader):
-            if count >= MOST_ROWS:
-                raise PertokenError(f"{name} has over {MOST_ROWS:,} rows; give a sample of it")
-            if any(cells):
-                yield reader.line_num, dict(zip(header, cells, strict=False))
-    except csv.Error as error:
-        raise PertokenError(f"{name} line {reader.line_num}: {error}; give a CSV") from error
 
 
 class Resolver:
@@ -223,12 +165,12 @@ class Resolver:
 
 def _unknown(kind: str, text: str, error: PertokenError) -> Refused:
     """Why a name is refused, with the nearest ones, or with the column it may belong to."""
-    other = "accelerator" if kind == "model" else "model"
+    other = "an accelerator" if kind == "model" else "a model"
     hint = re.search(r"did you mean [^?]*\?", str(error))
     spelling = load_names().spelling
     if (spelling.accelerator if kind == "model" else spelling.model)(text):
-        return Refused(f"{kind} {text[:60]!r} is the name of an {other}: are columns swapped?".replace("an model", "a model"), "unknown")
-    return Refused(f"{kind} {text[:60]!r} is not in the catalog", "unknown", hint[0] if hint else "")
+        return Refused(f"{kind} is the name of {other}: are columns swapped?", "unknown", repr(text[:60]))
+    return Refused(f"{kind} not in the catalog", "unknown", f"{text[:60]!r}{f', {hint[0]}' if hint else ''}")
 
 
 def _states(formats: Callable[..., Format], model: str) -> bool:
@@ -240,10 +182,12 @@ def _states(formats: Callable[..., Format], model: str) -> bool:
 
 
 def _runnable(precision: Precision, accelerator: Accelerator, assumed: list[str]) -> Precision:
-    """The formats, fp8 weights unpacked to half precision where there is no fp8 arithmetic, as engines do."""
-    if precision.weights == "fp8" and not set(number_format("fp8").compute) & set(accelerator.flops):
-        assumed.append(f"fp8 weights unpacked to half precision: {accelerator.name} has no fp8 arithmetic")
-        return replace(precision, weights="w8a16")
+    """The formats, weights unpacked to half precision where their arithmetic is missing, as engines do."""
+    able, weights = set(accelerator.flops), precision.weights
+    if weights in UNPACKED and not set(number_format(weights).compute) & able:
+        assumed.append(f"{weights} weights unpacked to half precision: {accelerator.name} has no {weights} arithmetic")
+        roles = {role: UNPACKED.get(form, form) for role, form in precision.roles.items()}
+        return replace(precision, weights=UNPACKED[weights], roles=roles)
     return precision
 
 
@@ -256,6 +200,8 @@ def _profile(row: Row, accelerator: Accelerator) -> Profile:
     profile = machines.load_profile(row.engine).on(accelerator)
     if row.load == "saturated" and row.engine == "trtllm":
         return replace(profile, max_sequences=replace(profile.max_sequences, value=OFFLINE_SEQUENCES, note="offline"))
+    if row.engine == "llamacpp":
+        return replace(profile, max_sequences=replace(profile.max_sequences, value=SLOTS, note="as many as asked for"))
     return profile
 
 
