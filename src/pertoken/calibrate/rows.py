@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pertoken.calibrate.names import Names
-from pertoken.calibrate.spelling import engine_of, metric_of, words_of
+from pertoken.calibrate.spelling import engine_of, metric_of, split_of, words_of
 from pertoken.errors import PertokenError
 
 COLUMNS = (
@@ -32,8 +32,6 @@ _TOTAL = re.compile(r"total_tok_s=([0-9.]+)")
 _ELAPSED = re.compile(r"elapsed_s=([0-9.]+)")
 _TDP = re.compile(r"average_power/TDP=([0-9.]+)")
 _WATTS = re.compile(r"(?:avg_power|power_w_avg)=([0-9.]+)")
-_PARALLEL = re.compile(r"Parallelism Type=([^;]*)")
-_SIZED = re.compile(r"(TP|PP|EP|Tensor|Pipeline)\s*[=(]\s*([0-9]+)")
 _LATENCY = re.compile(r"(?:e2e_ms=([0-9.]+)|latency_s=([0-9.]+))")
 _COUNT = re.compile(r"x?\s*([0-9]+)\s*(?:x|gpus?|chips?|cards?|accelerators?)?")
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
@@ -230,8 +228,10 @@ def _format(text: str, names: Names) -> str:
     return names.dtypes.get(text, names.dtypes.get(words_of(text), text))
 
 
-def _load(cells: Mapping[str, str], names: Names, metric: Mapping[str, Any]) -> tuple[str, float]:
-    """Kind of load and its amount."""
+def _load(
+    cells: Mapping[str, str], names: Names, metric: Mapping[str, Any], measured: Mapping[str, float], assumed: list[str]
+) -> tuple[str, float]:
+    """Kind of load and its amount; where nothing tells it, throughput is of a full engine and times are of one request."""
     notes = cells.get("notes", "")
     kind = str(next((rule["load"] for rule in names.notes if _matches(rule, cells)), metric.get("load", "")))
     batch = _number(cells, "concurrency_or_max_batch", 1, 1e6, "requests")
@@ -256,22 +256,9 @@ def _load(cells: Mapping[str, str], names: Names, metric: Mapping[str, Any]) -> 
             raise Refused("no concurrency or batch", "unstated")
         return kind, batch
     if kind not in LOADS:
-        raise Refused("neither concurrency, batch nor request rate", "unstated")
+        kind = "saturated" if "throughput" in measured else "alone"
+        assumed.append(f"neither concurrency, batch nor rate: {'a full engine' if kind == 'saturated' else 'one request'}")
     return kind, 1.0 if kind == "alone" else 0.0
-
-
-def _noted_split(notes: str, count: int) -> dict[str, int]:
-    """Sizes that notes give in words, such as ``Pipeline Parallelism`` or ``Hybrid TP = 2 and PP = 2``."""
-    found = _PARALLEL.search(notes)
-    if not found:
-        return {}
-    sizes = {kind[:1].lower() + "p": int(size) for kind, size in _SIZED.findall(found[1])}
-    if "ep" in sizes:  # the tensor-parallel ranks hold the experts between them
-        return {"tp": count, "ep": sizes["ep"]}
-    if sizes:
-        return sizes
-    kind = found[1].strip().lower()[:1]
-    return {"t": {"tp": count}, "p": {"tp": 1, "pp": count}, "e": {"tp": count, "ep": count}}.get(kind, {})
 
 
 def _measured(cells: Mapping[str, str], metric: Mapping[str, Any], count: int) -> dict[str, float]:
@@ -350,10 +337,10 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     measured = _measured(cells, metric, count)
     if "throughput" in measured and "counts" not in metric:
         assumed.append("throughput counts output tokens")
-    load, amount = _load(cells, names, metric)
+    load, amount = _load(cells, names, metric, measured, assumed)
     first, second = _lengths(cells, names, assumed)
     split = {key: value for key in ("tp", "pp", "ep", "dp") if (value := _whole(cells, key))}
-    split = split if "tp" in split else _noted_split(cells["notes"], count) | split
+    split = split if "tp" in split else split_of(cells["notes"], count) | split
     model, weights, kv = _served(cells, names, assumed)
     goals = next(((r["ttft_s"], r["tpot_s"]) for r in names.datasets if _matches(r, cells) and "ttft_s" in r), None)
     server = "scenario=Server" in cells["notes"] or "scenario=Interactive" in cells["notes"]

@@ -20,6 +20,8 @@ MOST = 300  # characters of a name that are looked at
 NEAR = 0.08  # how far a stated memory may be off the capacity, for units and rounding
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)g(?:b|ib)?")
 COUNTED = frozenset(("counts", "refuse", "latency"))  # a metric is one of these
+_PARALLEL = re.compile(r"Parallelism Type=([^;]*)")
+_SIZED = re.compile(r"(TP|PP|EP|Tensor|Pipeline)\s*[=(]\s*([0-9]+)")
 _WORD = re.compile(r"[^a-z0-9.+]+")
 
 
@@ -177,3 +179,17 @@ def engine_of(text: str, engines: Mapping[str, str]) -> str | None:
         if re.search(rf"(?<![a-z]){re.escape(spelling)}(?![a-z])" if len(spelling) <= 3 else re.escape(spelling), text):
             return name
     return None
+
+
+def split_of(notes: str, count: int) -> dict[str, int]:
+    """Sizes that notes give in words, such as ``Pipeline Parallelism`` or ``Hybrid TP = 2 and PP = 2``."""
+    found = _PARALLEL.search(notes)
+    if not found:
+        return {}
+    sizes = {kind[:1].lower() + "p": int(size) for kind, size in _SIZED.findall(found[1])}
+    if "ep" in sizes:  # the tensor-parallel ranks hold the experts between them
+        return {"tp": count, "ep": sizes["ep"]}
+    if sizes:
+        return sizes
+    kind = found[1].strip().lower()[:1]
+    return {"t": {"tp": count}, "p": {"tp": 1, "pp": count}, "e": {"tp": count, "ep": count}}.get(kind, {})

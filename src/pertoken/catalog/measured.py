@@ -136,9 +136,10 @@ class Resolver:
         own = not weights or weights == stated.precision.weights
         try:
             found = self._formats(row.model, unstated if own else weights, row.kv or None)
-        except PertokenError as error:
-            raise Refused("kv_dtype is no known format", "unknown", row.kv[:40]) from error
-        if not row.kv:
+        except PertokenError:
+            assumed.append(f"kv_dtype {row.kv[:40]!r} is no known format")
+            found = self._formats(row.model, unstated if own else weights, None)
+        if found.precision.kv != row.kv:
             assumed.append(f"KV cache in {found.precision.kv}")
         precision = _runnable(found.precision, accelerator, assumed)
         if blocks and not precision.blocks and precision.weights == "fp8":
