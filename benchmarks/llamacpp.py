@@ -18,7 +18,14 @@ MEASURED = {
 
 def predicted(accelerator: str, dtype: str) -> tuple[float, float]:
     """Output tokens a second at 512 tokens of output, and input tokens a second of a prompt of 512."""
-    job = {"on": f"1x{accelerator}", "dtype": dtype, "engine": "llamacpp", "concurrency": 1, "rate": "rent:1", "output": 512}
+    job = {
+        "on": f"1x{accelerator}",
+        "dtype": dtype,
+        "engine": "llamacpp",
+        "concurrency": 1,
+        "rate": "rent:1",
+        "output": 512,
+    }
     tpot = price("llama-3-8b", input=1, **job).operating.state.tpot_s
     ttft = price("llama-3-8b", input=512, **job).operating.ttft_s
     return 1.0 / float(tpot), 512.0 / float(ttft)
@@ -29,7 +36,10 @@ def main() -> None:
     print("                  generated             prompt")
     print("                  measured predicted    measured predicted")
     for (accelerator, dtype), measured in MEASURED.items():
-        cells = [f"{m:9,.0f} {p:6,.0f} {p / m - 1.0:+4.0%}" for m, p in zip(measured, predicted(accelerator, dtype), strict=True)]
+        cells = [
+            f"{m:9,.0f} {p:6,.0f} {p / m - 1.0:+4.0%}"
+            for m, p in zip(measured, predicted(accelerator, dtype), strict=True)
+        ]
         print(f"{accelerator:9}{dtype:8}{'  '.join(cells)}")
 
 

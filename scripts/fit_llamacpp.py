@@ -71,7 +71,9 @@ def predicted(row: Speed, kernel: MatmulEfficiency) -> float:
     chooser = Chooser(base.efficiency, base.fallback, [], "llamacpp", accelerator, base.links,
                       Efficiency(row.accelerator, matmul={row.form: kernel}))  # fmt: skip
     model = load_checkpoint(row.model).model
-    deployment = Deployment(model, Precision(row.form, kv="fp16"), accelerator, Split(), machines.load_profile("llamacpp"), chooser)
+    deployment = Deployment(
+        model, Precision(row.form, kv="fp16"), accelerator, Split(), machines.load_profile("llamacpp"), chooser
+    )
     decoding = row.new <= 4
     step = Step((Decode(row.new, row.context),)) if decoding else Step((), Prefill(1.0, row.new, row.context), 0.0)
     return row.new / float(total_seconds(deployment.run(step)))
@@ -88,7 +90,9 @@ def fitted(name: str) -> tuple[MatmulEfficiency, list[tuple[Speed, float]]]:
     def off(x: np.ndarray) -> np.ndarray:
         return np.array([np.log(predicted(row, kernel(x)) / row.tokens_per_s) for row in rows])
 
-    found = least_squares(off, [0.6, 20.0, 0.7], bounds=([0.05, 0.0, 0.05], [1.0, 200.0, 1.0]), x_scale=[1.0, 50.0, 1.0])
+    found = least_squares(
+        off, [0.6, 20.0, 0.7], bounds=([0.05, 0.0, 0.05], [1.0, 200.0, 1.0]), x_scale=[1.0, 50.0, 1.0]
+    )
     return kernel(found.x), list(zip(rows, np.expm1(off(found.x)), strict=True))
 
 

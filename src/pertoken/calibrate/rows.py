@@ -157,10 +157,14 @@ def _whole(cells: Mapping[str, str], key: str) -> int | None:
 
 
 def states_enough(cells: Mapping[str, str], names: Names) -> bool:
-    """Whether a row states model, accelerator, count and lengths, its data set's documented ones included."""
+    """Whether a row with a figure states model, accelerator, count and lengths, its data set's documented ones included."""
+    if all(cells.get(key, "").lower() in UNKNOWN for key in _LIMITS):
+        return False
     if any(cells.get(key, "").lower() in (*UNKNOWN, "0") for key in NEEDED):
         return False
-    return all(cells.get(key, "").lower() not in UNKNOWN for key in ("isl", "osl")) or "input" in (_dataset(cells, names) or {})
+    return all(cells.get(key, "").lower() not in UNKNOWN for key in ("isl", "osl")) or "input" in (
+        _dataset(cells, names) or {}
+    )
 
 
 def _matches(rule: Mapping[str, Any], cells: Mapping[str, str]) -> bool:
@@ -257,7 +261,9 @@ def _load(
         return kind, batch
     if kind not in LOADS:
         kind = "saturated" if "throughput" in measured else "alone"
-        assumed.append(f"neither concurrency, batch nor rate: {'a full engine' if kind == 'saturated' else 'one request'}")
+        assumed.append(
+            f"neither concurrency, batch nor rate: {'a full engine' if kind == 'saturated' else 'one request'}"
+        )
     return kind, 1.0 if kind == "alone" else 0.0
 
 
@@ -268,22 +274,29 @@ def _measured(cells: Mapping[str, str], metric: Mapping[str, Any], count: int) -
         value = _number(cells, key, *_LIMITS[key])
         if value is not None:
             found[name] = value * unit
-    if "throughput" in found and metric.get("refuse"):
-        if len(found) == 1:
-            raise Refused(str(metric["refuse"]), "unmodelled")
-        del found["throughput"]  # TTFT and TPOT of the row stand all the same
-    if found.keys() == {"throughput"} and metric.get("latency"):
-        raise Refused("metric names a time, but its figure stands in throughput: use ttft_ms or tpot_ms", "unreadable")
     if "throughput" in found:
-        if metric.get("per") == "accelerator":
-            found["throughput"] *= count
-        if metric.get("counts") == "joules":
-            found = {"energy": found.pop("throughput")} | found
-        elif metric.get("counts") == "user":
-            found = {"tpot": 1.0 / found.pop("throughput")} | found
+        found = _counted(found, metric, count)
     if not found:
         raise Refused("no figure: throughput, ttft_ms and tpot_ms are blank", "unstated")
     return found
+
+
+def _counted(found: dict[str, float], metric: Mapping[str, Any], count: int) -> dict[str, float]:
+    """Figures with what the metric says of the throughput among them."""
+    value = found["throughput"]
+    rest = {name: v for name, v in found.items() if name != "throughput"}
+    if metric.get("refuse"):
+        if not rest:
+            raise Refused(str(metric["refuse"]), "unmodelled")
+        return rest  # TTFT and TPOT of the row stand all the same
+    if metric.get("latency") and not rest:
+        raise Refused("metric names a time, but its figure stands in throughput: use ttft_ms or tpot_ms", "unreadable")
+    value *= count if metric.get("per") == "accelerator" else 1.0
+    if metric.get("counts") == "joules":
+        return {"energy": value} | rest
+    if metric.get("counts") == "user":
+        return {"tpot": 1.0 / value} | rest
+    return rest | {"throughput": value}
 
 
 def _optional(pattern: re.Pattern[str], text: str) -> float:
@@ -364,12 +377,12 @@ def _served(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple
         assumed.append(f"KV cache in {kv}, timed as {names.caches[kv]}")
         kv = names.caches[kv]
     model = names.spelling.model(cells["model"]) or cells["model"].lower()
-    told = "" if cells["weight_dtype"] else names.spelling.format_in(cells["model"])
+    told = "" if weights else names.spelling.format_in(cells["model"])
     if told:
         weights = told
         assumed.append(f"weights in {told}, as the model's name says")
     for rule in names.kv:
-        if not kv and _matches(rule, {**cells, "weight_dtype": cells["weight_dtype"] or told}):
+        if not kv and _matches(rule, {**cells, "weight_dtype": told or cells["weight_dtype"]}):
             kv = str(rule["kv"])
             assumed.append(str(rule["note"]))
     for rule in names.instead:

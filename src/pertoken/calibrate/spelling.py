@@ -2,8 +2,8 @@
 
 Names are compared as keys. An accelerator's key is the set of its words without those that say nothing (vendor, brand, kind
 of memory); a number of gigabytes must agree with the capacity. A model's key is its name in one kind of separator, and words
-at its end that change no shape (``-Instruct``, ``-FP8``) may go, one at a time. No part of a name is guessed: ``H100 PCIe`` is not
-``H100``, and ``Llama-3.1-8B`` is no prefix of anything.
+at its end that change no shape (``-Instruct``, ``-FP8``) may go, one at a time. No part of a name is guessed: ``H100 PCIe`` is
+not ``H100``.
 """
 
 from __future__ import annotations
@@ -159,7 +159,9 @@ def words_of(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text[:MOST].lower()).strip("_")
 
 
-def metric_of(text: str, known: Mapping[str, Mapping[str, Any]], rules: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def metric_of(
+    text: str, known: Mapping[str, Mapping[str, Any]], rules: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
     """What a metric counts: a known spelling, or what the first rules to match say of it, key by key."""
     exact = known.get(text.lower())
     if exact is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pertoken.calibrate.names import Names
 from pertoken.calibrate.predict import Resolved
-from pertoken.calibrate.rows import COLUMNS, Refused, Row
+from pertoken.calibrate.rows import Refused, Row
 from pertoken.calibrate.spelling import Spelling
 from pertoken.catalog import files, machines, tables
 from pertoken.engine.calibration import Calibration
@@ -26,6 +26,7 @@ from pertoken.sources import Source
 
 FOLDER = files.ROOT / "measured"
 GENEROUS = 0.97  # share of memory an engine was given that runs where its defaults leave too little
+ROOM = 0.3  # share of memory for caches with which an offline replica is taken to run
 OFFLINE_SEQUENCES = 4096.0  # TensorRT-LLM's benchmark of offline throughput
 UNPACKED = {"fp8": "w8a16", "int8": "w8a16", "mxfp8": "w8a16", "nvfp4": "nvfp4_w4a16"}
 SLOTS = 64.0  # sequences that llama.cpp is given room for where a row states more than its default
@@ -102,13 +103,17 @@ class Resolver:
         except PertokenError as error:
             raise _unknown("accelerator", row.accelerator, error) from error
         model, precision = self._precision(row, accelerator, assumed)
-        split = self._split(row, model, accelerator, assumed)
         profile = _profile(row, accelerator)
         own = self._own
         own = own if own and (own.accelerator, own.engine) == (accelerator.name, profile.name) else None
         profile = own.profile(profile) if own else profile
         chooser = machines.chooser(accelerator, profile.name, own)
+        split = self._split(row, model, accelerator)
         deployment = Deployment(model.model, _cache(precision, accelerator), accelerator, split, profile, chooser)
+        if row.load == "saturated" and row.count > 1 and not row.split:
+            deployment = _replicated(deployment)
+        if row.count > 1 and "tp" not in row.split:
+            assumed.append(f"split {deployment.split}")
         deployment = _made_to_fit(deployment, assumed)
         return Resolved(deployment, self._family(row.model), tuple(assumed))
 
@@ -146,7 +151,7 @@ class Resolver:
             precision = replace(precision, blocks=True)
         return found.checkpoint, precision
 
-    def _split(self, row: Row, model: Checkpoint, accelerator: Accelerator, assumed: list[str]) -> Split:
+    def _split(self, row: Row, model: Checkpoint, accelerator: Accelerator) -> Split:
         domain = int(accelerator.link.domain.value) if accelerator.link else 1
         given = dict(row.split)
         if given.get("ep", 1) > 1 and not any(
@@ -159,8 +164,6 @@ class Resolver:
             )
         except PertokenError as error:
             raise Refused("tp, pp, ep and dp do not fit the accelerators or the model", "misfit", str(error)) from error
-        if row.count > 1 and "tp" not in given:
-            assumed.append(f"split {split}")
         return split
 
 
@@ -204,6 +207,20 @@ def _profile(row: Row, accelerator: Accelerator) -> Profile:
     if row.engine == "llamacpp":
         return replace(profile, max_sequences=replace(profile.max_sequences, value=SLOTS, note="as many as asked for"))
     return profile
+
+
+def _replicated(deployment: Deployment) -> Deployment:
+    """The deployment as replicas of the fewest ranks that leave room for caches: what offline runs are submitted with."""
+    count, domain = deployment.accelerators, deployment.fabric.domain
+    for tp in (n for n in (1, 2, 4) if count % n == 0 and n < count):
+        try:
+            split = default_split(deployment.model, count, domain, tp, None, None, count // tp)
+            found = replace(deployment, split=split)
+        except PertokenError:
+            continue
+        if found.cache_capacity >= ROOM * found.usable_bytes:
+            return found
+    return deployment
 
 
 def _made_to_fit(deployment: Deployment, assumed: list[str]) -> Deployment:
