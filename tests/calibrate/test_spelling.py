@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pertoken.calibrate.rows import Refused, read_row
+from pertoken.calibrate.cells import Refused
+from pertoken.calibrate.rows import read_row
 from pertoken.catalog.measured import load_names
 from tests.calibrate.test_rows import GOOD
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pertoken.calibrate.rows import METRICS, Refused, Row
+from pertoken.calibrate.cells import Refused
+from pertoken.calibrate.rows import METRICS, Row
 from pertoken.cost import Interval
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.roofline import bounds

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pertoken.calibrate.cells import UNKNOWN, Refused, clean, number, optional, watts, whole
 from pertoken.calibrate.names import Names
 from pertoken.calibrate.spelling import engine_of, metric_of, split_of, words_of
-from pertoken.errors import PertokenError
 
 COLUMNS = (
     "source", "url_or_repo_path", "date", "engine", "engine_version", "model", "gpu", "n_gpus", "tp", "pp", "ep", "dp",
@@ -18,7 +18,6 @@ COLUMNS = (
     "tpot_ms", "notes",
 )  # fmt: skip
 NEEDED = ("model", "gpu", "n_gpus")
-UNKNOWN = ("", "n/a", "na", "nan", "none", "null", "unknown", "-", "--", "?")
 METRICS = ("ttft", "tpot", "throughput", "energy")
 UNITS = {"ttft": "s", "tpot": "s", "throughput": "token/s", "energy": "J/output token"}
 LOADS = ("closed", "alone", "static", "burst", "open", "saturated")
@@ -31,24 +30,11 @@ _OUT = re.compile(r"mean_out_tokens_per_sample=([0-9.]+)")
 _TOTAL = re.compile(r"total_tok_s=([0-9.]+)")
 _ELAPSED = re.compile(r"elapsed_s=([0-9.]+)")
 _TDP = re.compile(r"average_power/TDP=([0-9.]+)")
-_WATTS = re.compile(r"(?:avg_power|power_w_avg)=([0-9.]+)")
 _LATENCY = re.compile(r"(?:e2e_ms=([0-9.]+)|latency_s=([0-9.]+))")
-_COUNT = re.compile(r"x?\s*([0-9]+)\s*(?:x|gpus?|chips?|cards?|accelerators?)?")
-_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
-_PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 # what a cell may hold before it is taken for another unit
 _LIMITS = {
     "ttft_ms": (0.5, 3.6e6, "milliseconds"), "tpot_ms": (0.1, 1e5, "milliseconds"), "throughput": (1e-3, 1e9, "tokens/s"),
 }  # fmt: skip
-
-
-class Refused(PertokenError):
-    """Why a row cannot be predicted. ``kind`` is ``unstated``, ``unknown``, ``unreadable``, ``unmodelled`` or ``misfit``."""
-
-    def __init__(self, reason: str, kind: str, detail: str = "") -> None:
-        super().__init__(reason)
-        self.kind = kind
-        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -127,35 +113,6 @@ class Row:
         return {"alone": "batch 1", "static": "static batch", "open": "open loop"}.get(self.load, "saturated")
 
 
-def clean(cell: object) -> str:
-    """A cell without spaces at its ends or control characters."""
-    return "".join(c for c in str(cell or "")[:20_000] if c.isprintable()).strip()
-
-
-def _number(cells: Mapping[str, str], key: str, low: float, high: float, what: str) -> float | None:
-    text = cells.get(key, "")
-    if _GROUPED.fullmatch(text):
-        text = text.replace(",", "")
-    if text.lower() in UNKNOWN:
-        return None
-    if not _PLAIN.fullmatch(text):
-        raise Refused(f"{key} is not a number in {what}", "unreadable", text[:40])
-    value = float(text)
-    if not low <= value <= high:
-        raise Refused(f"{key} is not within {low:g} to {high:g} {what}: another unit?", "unreadable", text[:40])
-    return value
-
-
-def _whole(cells: Mapping[str, str], key: str) -> int | None:
-    found = _COUNT.fullmatch(cells.get(key, "").lower())
-    value = _number({key: found[1]} if found else cells, key, 0, 100_000, "accelerators")
-    if value is None or value == 0:  # a size of 0 is how one source writes 'not set'
-        return None
-    if value != int(value):
-        raise Refused(f"{key} is not a whole number", "unreadable", cells[key][:40])
-    return int(value)
-
-
 def states_enough(cells: Mapping[str, str], names: Names) -> bool:
     """Whether a row with a figure states model, accelerator, count and lengths, its data set's documented ones included."""
     if all(cells.get(key, "").lower() in UNKNOWN for key in _LIMITS):
@@ -181,7 +138,7 @@ def _dataset(cells: Mapping[str, str], names: Names) -> Mapping[str, Any] | None
 
 def _lengths(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple[str, str]:
     """Input and output lengths as texts."""
-    found = {key: _number(cells, key, 1, 1e9, "tokens") for key in ("isl", "osl")}
+    found = {key: number(cells, key, 1, 1e9, "tokens") for key in ("isl", "osl")}
     given = _dataset(cells, names)
     notes = cells.get("notes", "")
     ratio = _RANGE.search(notes)
@@ -207,7 +164,7 @@ def _lengths(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tupl
 
 def _own_means(cells: Mapping[str, str]) -> tuple[float | None, float | None]:
     """Mean lengths that a row's own totals imply: throughputs x elapsed time over requests."""
-    notes, output = cells.get("notes", ""), _number(cells, "throughput", 1e-3, 1e9, "tokens/s")
+    notes, output = cells.get("notes", ""), number(cells, "throughput", 1e-3, 1e9, "tokens/s")
     elapsed, requests, total = _ELAPSED.search(notes), _REQUESTS.search(notes), _TOTAL.search(notes)
     if not (elapsed and requests and output):
         return None, None
@@ -238,13 +195,13 @@ def _load(
     """Kind of load and its amount; where nothing tells it, throughput is of a full engine and times are of one request."""
     notes = cells.get("notes", "")
     kind = str(next((rule["load"] for rule in names.notes if _matches(rule, cells)), metric.get("load", "")))
-    batch = _number(cells, "concurrency_or_max_batch", 1, 1e6, "requests")
+    batch = number(cells, "concurrency_or_max_batch", 1, 1e6, "requests")
     rate = cells.get("request_rate", "").lower()
     if not kind:
         steady = "closed" if batch else "saturated" if rate else ""
         kind = "open" if rate and rate not in ("inf", "infinity") else steady
     if kind == "open":
-        stated = _number(cells, "request_rate", 1e-9, 1e9, "requests/s") or (
+        stated = number(cells, "request_rate", 1e-9, 1e9, "requests/s") or (
             float(q[1]) if (q := _QPS.search(notes)) else None
         )
         if stated is None:
@@ -271,7 +228,7 @@ def _measured(cells: Mapping[str, str], metric: Mapping[str, Any], count: int) -
     """Figures in SI units."""
     found: dict[str, float] = {}
     for key, name, unit in (("ttft_ms", "ttft", 1e-3), ("tpot_ms", "tpot", 1e-3), ("throughput", "throughput", 1.0)):
-        value = _number(cells, key, *_LIMITS[key])
+        value = number(cells, key, *_LIMITS[key])
         if value is not None:
             found[name] = value * unit
     if "throughput" in found:
@@ -299,24 +256,6 @@ def _counted(found: dict[str, float], metric: Mapping[str, Any], count: int) -> 
     return rest | {"throughput": value}
 
 
-def _optional(pattern: re.Pattern[str], text: str) -> float:
-    """The first number that a pattern finds; NaN when there is none or it is 0."""
-    found = pattern.search(text)
-    if not found:
-        return math.nan
-    try:
-        value = float(next(group for group in found.groups() if group))
-    except ValueError:
-        return math.nan
-    return value * (1e-3 if "e2e_ms" in found[0] else 1.0) or math.nan
-
-
-def _watts(notes: str, count: int) -> float:
-    """Mean power of all accelerators [W]; one source writes milliwatts, which no accelerator draws in watts."""
-    value = _optional(_WATTS, notes)
-    return value / 1e3 if value > 5e3 * count else value
-
-
 def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     """Turn a line into a `Row`.
 
@@ -342,7 +281,7 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     for key in NEEDED:
         if cells[key].lower() in (*UNKNOWN, "0"):
             raise Refused(f"{key} is not stated", "unstated")
-    count = _whole(cells, "n_gpus")
+    count = whole(cells, "n_gpus")
     if not count:
         raise Refused("n_gpus is not stated", "unstated")
     assumed: list[str] = []
@@ -352,7 +291,7 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
         assumed.append("throughput counts output tokens")
     load, amount = _load(cells, names, metric, measured, assumed)
     first, second = _lengths(cells, names, assumed)
-    split = {key: value for key in ("tp", "pp", "ep", "dp") if (value := _whole(cells, key))}
+    split = {key: value for key in ("tp", "pp", "ep", "dp") if (value := whole(cells, key))}
     split = split if "tp" in split else split_of(cells["notes"], count) | split
     model, weights, kv = _served(cells, names, assumed)
     goals = next(((r["ttft_s"], r["tpot_s"]) for r in names.datasets if _matches(r, cells) and "ttft_s" in r), None)
@@ -362,8 +301,8 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
         accelerator=names.spelling.accelerator(cells["gpu"]) or cells["gpu"], count=count, split=split, weights=weights,
         kv=kv, input=first, output=second, load=load, amount=amount, measured=measured,
         counts=str(metric.get("counts", "output")), goals=goals if goals and server else (math.inf, math.inf),
-        power_share=_optional(_TDP, cells["notes"]), watts=_watts(cells["notes"], count),
-        latency_s=_optional(_LATENCY, cells["notes"]), requests=_run(cells, names),
+        power_share=optional(_TDP, cells["notes"]), watts=watts(cells["notes"], count),
+        latency_s=optional(_LATENCY, cells["notes"]), requests=_run(cells, names),
         flag=_flag(cells, names), assumed=tuple(assumed),
     )  # fmt: skip
 

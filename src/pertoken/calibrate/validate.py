@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from pertoken.calibrate.cells import Refused, clean
 from pertoken.calibrate.names import Names
 from pertoken.calibrate.predict import Prediction, Predictor
-from pertoken.calibrate.rows import METRICS, REGIMES, Refused, clean, read_row, states_enough
+from pertoken.calibrate.rows import METRICS, REGIMES, read_row, states_enough
 
 # what a repeated measurement shares; formats and splits may be stated in one copy only
 SAME = ("source", "engine", "engine_version", "model", "gpu", "n_gpus", "isl", "osl", "concurrency_or_max_batch",

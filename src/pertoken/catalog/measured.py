@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pertoken.calibrate.cells import Refused
 from pertoken.calibrate.names import Names
 from pertoken.calibrate.predict import Resolved
-from pertoken.calibrate.rows import Refused, Row
+from pertoken.calibrate.rows import Row
 from pertoken.calibrate.spelling import Spelling
 from pertoken.catalog import files, machines, tables
 from pertoken.engine.calibration import Calibration
