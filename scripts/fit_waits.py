@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import least_squares
 
-from pertoken.calibrate.cells import Refused
-from pertoken.calibrate.rows import Row, read_row
+from pertoken.calibrate.rows import Refused, Row, read_row
 from pertoken.catalog import measured
 from pertoken.cli.validate import formats
 from pertoken.engine.deployment import Deployment

@@ -104,12 +104,12 @@ class Resolver:
         except PertokenError as error:
             raise _unknown("accelerator", row.accelerator, error) from error
         model, precision = self._precision(row, accelerator, assumed)
+        split = self._split(row, model, accelerator)
         profile = _profile(row, accelerator)
         own = self._own
         own = own if own and (own.accelerator, own.engine) == (accelerator.name, profile.name) else None
         profile = own.profile(profile) if own else profile
         chooser = machines.chooser(accelerator, profile.name, own)
-        split = self._split(row, model, accelerator)
         deployment = Deployment(model.model, _cache(precision, accelerator), accelerator, split, profile, chooser)
         if row.load == "saturated" and row.count > 1 and not row.split:
             deployment = _replicated(deployment)
