@@ -57,7 +57,8 @@ def accelerator(
 def profile(**changes: float) -> Profile:
     """An engine profile of round figures."""
     figures = {
-        "host_step": 2e-3, "host_sequence": 20e-6, "rank_skew": 1e-6, "prompt_launch": 5e-6, "launch_share": 1.0, "graph_sequences": 512, "request_delay": 0.0,
+        "host_step": 2e-3, "host_sequence": 20e-6, "rank_skew": 1e-6, "prompt_launch": 5e-6,
+        "launch_share": 1.0, "graph_sequences": 512, "request_delay": 0.0,
         "memory_fraction": 0.9, "token_budget": 8192,
         "max_sequences": 256,
     } | changes  # fmt: skip

@@ -21,7 +21,7 @@ from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator
 from pertoken.knobs import KNOBS, read_knobs
 from pertoken.model.model import Checkpoint
-from pertoken.model.precision import Precision, number_format
+from pertoken.model.precision import GGUF, Precision, number_format
 from pertoken.money.rate import Rate
 from pertoken.serving.lengths import Lengths
 from pertoken.serving.trace import lengths_from_text
@@ -245,6 +245,8 @@ class Resolver:
             name = number_format(given).name
             half = "fp16" if stated and stated.weights == "fp16" else "bf16"
             kept = {} if number_format(name).bits >= 16 else {"head": half, "embedding": half, "router": half}
+            if name in GGUF:  # bits per weight of the whole file, its head and embedding included
+                kept = {"router": half}
             found = Precision(name, kept, stated.kv if stated else half)
         if "kv_dtype" in self.knobs:
             return replace(found, kv=number_format(self.knobs["kv_dtype"]).name)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pertoken.calibrate.rows import COLUMNS, Refused, read_row, states_enough
+from pertoken.calibrate.cells import Refused
+from pertoken.calibrate.rows import COLUMNS, read_row, states_enough
 from pertoken.catalog.measured import load_names
 
 NAMES = load_names()

@@ -76,9 +76,52 @@ def test_missing_columns_are_said_and_the_rest_predicted(table):
     assert [g["metric"] for g in json.loads(found.stdout)["groups"]] == ["tpot"]
 
 
+def test_names_that_are_not_known_come_with_the_nearest(table):
+    odd = [GOOD | {"model": "llama-3.1-80b"}, GOOD | {"model": "GLM-4.5"}, GOOD | {"gpu": "RTX 3090 Ti"}]
+    found = run(table(*odd, GOOD | {"model": "H100", "gpu": "llama-3.1-8b"}, GOOD)).stdout
+    assert "'llama-3.1-80b', did you mean llama-3.1-8b" in " ".join(found.split()) and "'glm-4.5'" in found
+    assert "'RTX 3090 Ti', did you mean rtx-3090" in " ".join(found.split())
+    assert "are columns swapped?" in found and "5 rows, 1 predicted" in found
+
+
+def test_cells_past_the_header_refuse_the_row(table, tmp_path):
+    path = Path(table(GOOD, GOOD))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([*lines[:2], lines[2] + ",more"]), encoding="utf-8")
+    found = json.loads(run(str(path), "--json").stdout)
+    assert [item["reason"][:10] for item in found["refused"]] == ["more cells"]
+
+
+def test_figures_in_csv_are_plain_numbers(table):
+    rate = GOOD | {"concurrency_or_max_batch": "", "request_rate": "2", "metric": ""}
+    assert "np." not in run(table(GOOD, rate), "--csv").stdout
+
+
 def test_fp8_runs_unpacked_where_there_is_no_fp8(table):
     found = json.loads(run(table(GOOD | {"gpu": "a100", "weight_dtype": "fp8"}), "--json", "--rows").stdout)
     assert any("no fp8 arithmetic" in text for text in found["rows"][0]["assumed"])
+
+
+def test_fp4_runs_unpacked_where_there_is_no_fp4(table):
+    found = json.loads(run(table(GOOD | {"gpu": "h100", "weight_dtype": "nvfp4"}), "--json", "--rows").stdout)
+    assert any("no nvfp4 arithmetic" in text for text in found["rows"][0]["assumed"])
+
+
+def test_a_cache_format_that_is_not_known_is_assumed(table):
+    found = json.loads(run(table(GOOD | {"kv_dtype": "int3"}), "--json", "--rows").stdout)
+    assert {"kv_dtype 'int3' is no known format", "KV cache in bf16"} <= set(found["rows"][0]["assumed"])
+
+
+def test_offline_runs_without_a_split_are_replicas(table):
+    offline = GOOD | {"n_gpus": "8", "tp": "", "concurrency_or_max_batch": "", "request_rate": "inf", "metric": "output tok/s",
+                      "throughput": "60000", "ttft_ms": "", "tpot_ms": ""}  # fmt: skip
+    both = json.loads(
+        run(table(offline, offline | {"model": "llama-3.1-405b", "weight_dtype": "fp8"}), "--json", "--rows").stdout
+    )
+    assert [next(t for t in row["assumed"] if t.startswith("split")) for row in both["rows"]] == [
+        "split dp8",
+        "split tp8",
+    ]
 
 
 def test_a_rate_beyond_capacity_has_no_ttft(table):

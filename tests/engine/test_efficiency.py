@@ -208,7 +208,9 @@ def test_a_chooser_applies_the_factor_of_its_engine_only() -> None:
     one = Efficiency("x", {"fp8": MATMUL, "bf16": MATMUL}, engines={"vllm": {"matmul.fp8": EngineFactor(memory=1.25)}})
     assert Chooser(one).kernel("matmul", "fp8", "fp8") is MATMUL
     assert Chooser(one, engines=("sglang",)).kernel("matmul", "fp8", "fp8") is MATMUL
-    assert Chooser(one, None, [], ("vllm-0.12", "vllm")).kernel("matmul", "fp8", "fp8").bandwidth == pytest.approx(0.82 / 1.25)
+    assert Chooser(one, None, [], ("vllm-0.12", "vllm")).kernel("matmul", "fp8", "fp8").bandwidth == pytest.approx(
+        0.82 / 1.25
+    )
     assert Chooser(one, None, [], ("vllm",)).kernel("matmul", "bf16", "bf16") is MATMUL
 
 

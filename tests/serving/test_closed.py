@@ -70,7 +70,9 @@ def test_a_lone_client_waits_for_the_delay_outside_the_engine_and_the_engine_doe
     d = maker.deploy()
     later = replace(d, profile=replace(d.profile, request_delay=maker.number(0.05, "s")))
     lengths = Lengths.fixed(1000, 50)
-    assert closed_run(later, lengths, 1, 200).ttft_s == pytest.approx(closed_run(d, lengths, 1, 200).ttft_s + 0.05, rel=1e-2)
+    assert closed_run(later, lengths, 1, 200).ttft_s == pytest.approx(
+        closed_run(d, lengths, 1, 200).ttft_s + 0.05, rel=1e-2
+    )
     assert closed_run(later, lengths, 1).tpot_s == pytest.approx(closed_run(d, lengths, 1).tpot_s, rel=1e-9)
 
 
@@ -94,7 +96,9 @@ def test_prompts_wait_for_looks_and_for_one_another() -> None:
     assert 14 * step < held.ttft_s - often.ttft_s < 24 * step
     alone = closed_run(replace(d, profile=replace(profile, wait_steps=maker.number(20, "step"))), lengths, 1)
     assert alone.ttft_s == pytest.approx(closed_run(d, lengths, 1).ttft_s)  # an idle engine waits for nobody
-    state = at_concurrency(replace(d, profile=replace(profile, wait_steps=maker.number(20, "step"))), lengths.moments(), 8.0)
+    state = at_concurrency(
+        replace(d, profile=replace(profile, wait_steps=maker.number(20, "step"))), lengths.moments(), 8.0
+    )
     assert float(state.ttft_s) == pytest.approx(held.ttft_s, rel=0.2)
 
 

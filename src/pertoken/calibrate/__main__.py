@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -75,20 +76,23 @@ def calibrate(every: list[Table], system: str, peaks: Peaks) -> tuple[dict[str, 
             rows = int((used.teacher == i).sum())
             tables += [f"{label}, {samples.group}.{samples.key}: {rows} rows"] if rows else []
         tables += dropped
-        for engine in engines.ENGINES:
-            name = f"{samples.group}.{samples.key}"
-            own = engines.factor(found, system, engine, name, record, at[1:])
+        for engine, own in factors(every, system, f"{samples.group}.{samples.key}", record, at[1:]):
             tables += own.notes
             if own.factor:
-                made.setdefault("engines", {}).setdefault(engine, {})[name] = own.factor
-        for era in eras.ERAS:
-            then = eras.factor(every, system, era, name, record, at[1:])
-            tables += then.notes
-            if then.factor:
-                made.setdefault("engines", {}).setdefault(era, {})[name] = then.factor
+                made.setdefault("engines", {}).setdefault(engine, {})[f"{samples.group}.{samples.key}"] = own.factor
         lines.append(report(system, record, used, *at[1:]))
     share = operators.elementwise(found, system, peaks["memory"])
     return made | ({"elementwise": share} if share else {}) | {"tables": tables}, lines
+
+
+def factors(
+    every: list[Table], system: str, name: str, record: Any, at: tuple[float, float]
+) -> Iterator[tuple[str, engines.Found]]:
+    """What each engine's own tables say of one operator, today's first, then those of its older versions."""
+    for engine in engines.ENGINES:
+        yield engine, engines.factor([t for t in every if not t.text], system, engine, name, record, at)
+    for era in eras.ERAS:
+        yield era, eras.factor(every, system, era, name, record, at)
 
 
 def report(system: str, record: Any, used: Samples, flops: float, rate: float) -> str:
@@ -111,7 +115,8 @@ def as_toml(made: dict[str, Any], today: dt.date) -> str:
         lines.append(f"elementwise = {made['elementwise']:.4g}")
     lines.append("tables = [\n" + "".join(f'  "{line}",\n' for line in made["tables"]) + "]")
     for i, origin in enumerate(origins[::-1]):  # today's first
-        lines += ["", f"[sources.{'tables' if i == 0 else 'older'}]", f'title = "{origin}, measured operator tables (Apache-2.0)"']
+        lines += ["", f"[sources.{'tables' if i == 0 else 'older'}]"]
+        lines.append(f'title = "{origin}, measured operator tables (Apache-2.0)"')
         lines += [f'url = "{_HOME}"', f"read = {today}"]
     order = [f.name for f in fields(Efficiency) if f.name != "engines" and isinstance(made.get(f.name), dict)]
     for group in order:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pertoken.calibrate.spelling import Spelling
+
 
 @dataclass(frozen=True)
 class Names:
@@ -31,6 +33,16 @@ class Names:
         Models that a source served in another form than its name says.
     runs : sequence of mapping
         Requests of one offline run.
+    stand_ins : mapping of str to str
+        Engines without a profile of their own, and the profile that they are modelled as.
+    formats : sequence of mapping
+        What a format means on some accelerators or for some models.
+    caches : mapping of str to str
+        Cache formats that are timed as another of the same size.
+    metric_words : sequence of mapping
+        Patterns in metrics that have no spelling of their own, and what they count.
+    spelling : Spelling
+        Rules for the names of models and accelerators.
     """
 
     engines: Mapping[str, str] = field(default_factory=dict)
@@ -45,3 +57,8 @@ class Names:
     settings: Sequence[Mapping[str, Any]] = ()
     instead: Sequence[Mapping[str, Any]] = ()
     runs: Sequence[Mapping[str, Any]] = ()
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    formats: Sequence[Mapping[str, Any]] = ()
+    caches: Mapping[str, str] = field(default_factory=dict)
+    metric_words: Sequence[Mapping[str, Any]] = ()
+    spelling: Spelling = field(default_factory=Spelling)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pertoken.calibrate.rows import METRICS, Refused, Row
+from pertoken.calibrate.cells import Refused
+from pertoken.calibrate.rows import METRICS, Row
 from pertoken.cost import Interval
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.roofline import bounds
@@ -274,7 +275,8 @@ class Predictor:
             With the reason.
         """
         place = (row.model, row.accelerator, row.count, tuple(sorted(row.split.items())), row.weights, row.kv, row.engine,
-                 row.load in ("static", "burst"), row.load == "saturated", row.cells.get("source", ""), row.version, row.date, str(row.settings))  # fmt: skip
+                 row.load in ("static", "burst"), row.load == "saturated", row.cells.get("source", ""), row.version, row.date,
+                 str(row.settings))  # fmt: skip
         found = _once(self._resolved, place, lambda: self.resolve(row), "misfit")
         key = (place, row.input, row.output, row.load, row.amount, row.goals, row.counts, str(row.requests))
         values = _once(

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pertoken.calibrate.cells import PLAIN, UNKNOWN, Refused, clean, number, optional, watts, whole
 from pertoken.calibrate.names import Names
-from pertoken.errors import PertokenError
+from pertoken.calibrate.spelling import engine_of, metric_of, split_of, words_of
 
 COLUMNS = (
     "source", "url_or_repo_path", "date", "engine", "engine_version", "model", "gpu", "n_gpus", "tp", "pp", "ep", "dp",
@@ -17,7 +18,10 @@ COLUMNS = (
     "tpot_ms", "notes",
 )  # fmt: skip
 NEEDED = ("model", "gpu", "n_gpus")
-SETTINGS = ("mixed", "host_step", "host_sequence", "token_budget", "max_sequences", "memory_fraction", "graph_sequences", "look_steps", "wait_steps")
+SETTINGS = (
+    "mixed", "host_step", "host_sequence", "token_budget", "max_sequences", "memory_fraction", "graph_sequences", "look_steps",
+    "wait_steps",
+)  # fmt: skip
 METRICS = ("ttft", "tpot", "throughput", "energy")
 UNITS = {"ttft": "s", "tpot": "s", "throughput": "token/s", "energy": "J/output token"}
 LOADS = ("closed", "alone", "static", "burst", "open", "saturated")
@@ -30,24 +34,11 @@ _OUT = re.compile(r"mean_out_tokens_per_sample=([0-9.]+)")
 _TOTAL = re.compile(r"total_tok_s=([0-9.]+)")
 _ELAPSED = re.compile(r"elapsed_s=([0-9.]+)")
 _TDP = re.compile(r"average_power/TDP=([0-9.]+)")
-_WATTS = re.compile(r"(?:avg_power|power_w_avg)=([0-9.]+)")
-_PARALLEL = re.compile(r"Parallelism Type=([^;]*)")
-_SIZED = re.compile(r"(TP|PP|EP|Tensor|Pipeline)\s*[=(]\s*([0-9]+)")
 _LATENCY = re.compile(r"(?:e2e_ms=([0-9.]+)|latency_s=([0-9.]+))")
-_PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 # what a cell may hold before it is taken for another unit
 _LIMITS = {
     "ttft_ms": (0.5, 3.6e6, "milliseconds"), "tpot_ms": (0.1, 1e5, "milliseconds"), "throughput": (1e-3, 1e9, "tokens/s"),
 }  # fmt: skip
-
-
-class Refused(PertokenError):
-    """Why a row cannot be predicted. ``kind`` is ``unstated``, ``unknown``, ``unreadable``, ``unmodelled`` or ``misfit``."""
-
-    def __init__(self, reason: str, kind: str, detail: str = "") -> None:
-        super().__init__(reason)
-        self.kind = kind
-        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -139,37 +130,15 @@ class Row:
         return {"alone": "batch 1", "static": "static batch", "open": "open loop"}.get(self.load, "saturated")
 
 
-def clean(cell: object) -> str:
-    """A cell without spaces at its ends or control characters."""
-    return "".join(c for c in str(cell or "")[:20_000] if c.isprintable()).strip()
-
-
-def _number(cells: Mapping[str, str], key: str, low: float, high: float, what: str) -> float | None:
-    text = cells.get(key, "").replace(",", "")
-    if text.lower() in ("", "n/a", "na", "nan", "none", "null"):
-        return None
-    if not _PLAIN.fullmatch(text):
-        raise Refused(f"{key} is not a number in {what}", "unreadable", text[:40])
-    value = float(text)
-    if not low <= value <= high:
-        raise Refused(f"{key} is not within {low:g} to {high:g} {what}: another unit?", "unreadable", text[:40])
-    return value
-
-
-def _whole(cells: Mapping[str, str], key: str) -> int | None:
-    value = _number(cells, key, 0, 100_000, "accelerators")
-    if value is None or value == 0:  # a size of 0 is how one source writes 'not set'
-        return None
-    if value != int(value):
-        raise Refused(f"{key} is not a whole number", "unreadable", cells[key][:40])
-    return int(value)
-
-
 def states_enough(cells: Mapping[str, str], names: Names) -> bool:
-    """Whether a row states model, accelerator, count and lengths, its data set's documented ones included."""
-    if not all(cells.get(key) for key in NEEDED) or cells.get("n_gpus") in ("0", "N/A"):
+    """Whether a row with a figure states model, accelerator, count and lengths, its data set's documented ones included."""
+    if all(cells.get(key, "").lower() in UNKNOWN for key in _LIMITS):
         return False
-    return bool(cells.get("isl") and cells.get("osl")) or "input" in (_dataset(cells, names) or {})
+    if any(cells.get(key, "").lower() in (*UNKNOWN, "0") for key in NEEDED):
+        return False
+    return all(cells.get(key, "").lower() not in UNKNOWN for key in ("isl", "osl")) or "input" in (
+        _dataset(cells, names) or {}
+    )
 
 
 def _matches(rule: Mapping[str, Any], cells: Mapping[str, str]) -> bool:
@@ -182,7 +151,7 @@ def _matches(rule: Mapping[str, Any], cells: Mapping[str, str]) -> bool:
 
 def _holds(cell: str, word: object) -> bool:
     if isinstance(word, int | float):
-        return bool(_PLAIN.fullmatch(cell)) and float(cell) == word
+        return bool(PLAIN.fullmatch(cell)) and float(cell) == word
     return str(word).lower() in cell
 
 
@@ -192,7 +161,7 @@ def _dataset(cells: Mapping[str, str], names: Names) -> Mapping[str, Any] | None
 
 def _lengths(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple[str, str]:
     """Input and output lengths as texts."""
-    found = {key: _number(cells, key, 1, 1e9, "tokens") for key in ("isl", "osl")}
+    found = {key: number(cells, key, 1, 1e9, "tokens") for key in ("isl", "osl")}
     given = _dataset(cells, names)
     notes = cells.get("notes", "")
     ratio = _RANGE.search(notes)
@@ -218,7 +187,7 @@ def _lengths(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tupl
 
 def _own_means(cells: Mapping[str, str]) -> tuple[float | None, float | None]:
     """Mean lengths that a row's own totals imply: throughputs x elapsed time over requests."""
-    notes, output = cells.get("notes", ""), _number(cells, "throughput", 1e-3, 1e9, "tokens/s")
+    notes, output = cells.get("notes", ""), number(cells, "throughput", 1e-3, 1e9, "tokens/s")
     elapsed, requests, total = _ELAPSED.search(notes), _REQUESTS.search(notes), _TOTAL.search(notes)
     if not (elapsed and requests and output):
         return None, None
@@ -229,13 +198,10 @@ def _own_means(cells: Mapping[str, str]) -> tuple[float | None, float | None]:
 
 def _engine(cells: Mapping[str, str], names: Names, assumed: list[str]) -> str:
     text = cells.get("engine", "").lower()
-    for spelling, name in names.engines.items():
-        if spelling in text:
-            if name == "vllm" and "vllm" not in text:
-                assumed.append(f"engine {text[:40]} modelled as vLLM")
-            return name
-    assumed.append(f"engine {text[:40] or 'not stated'}: vLLM's profile")
-    return "vllm"
+    own, other = engine_of(text, names.engines), engine_of(text, names.stand_ins) or "vllm"
+    if not own:
+        assumed.append(f"engine {text[:40] or 'not stated'}: modelled as {other}")
+    return own or other
 
 
 def _format(text: str, names: Names) -> str:
@@ -243,20 +209,22 @@ def _format(text: str, names: Names) -> str:
     text = text.lower()
     parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
     text = parts.get("moe") or parts.get("gemm") or text
-    return names.dtypes.get(text, text)
+    return names.dtypes.get(text, names.dtypes.get(words_of(text), text))
 
 
-def _load(cells: Mapping[str, str], names: Names, metric: Mapping[str, Any]) -> tuple[str, float]:
-    """Kind of load and its amount."""
+def _load(
+    cells: Mapping[str, str], names: Names, metric: Mapping[str, Any], measured: Mapping[str, float], assumed: list[str]
+) -> tuple[str, float]:
+    """Kind of load and its amount; where nothing tells it, throughput is of a full engine and times are of one request."""
     notes = cells.get("notes", "")
     kind = str(next((rule["load"] for rule in names.notes if _matches(rule, cells)), metric.get("load", "")))
-    batch = _number(cells, "concurrency_or_max_batch", 1, 1e6, "requests")
+    batch = number(cells, "concurrency_or_max_batch", 1, 1e6, "requests")
     rate = cells.get("request_rate", "").lower()
     if not kind:
         steady = "closed" if batch else "saturated" if rate else ""
         kind = "open" if rate and rate not in ("inf", "infinity") else steady
     if kind == "open":
-        stated = _number(cells, "request_rate", 1e-9, 1e9, "requests/s") or (
+        stated = number(cells, "request_rate", 1e-9, 1e9, "requests/s") or (
             float(q[1]) if (q := _QPS.search(notes)) else None
         )
         if stated is None:
@@ -272,59 +240,43 @@ def _load(cells: Mapping[str, str], names: Names, metric: Mapping[str, Any]) -> 
             raise Refused("no concurrency or batch", "unstated")
         return kind, batch
     if kind not in LOADS:
-        raise Refused("neither concurrency, batch nor request rate", "unstated")
+        kind = "saturated" if "throughput" in measured else "alone"
+        assumed.append(
+            f"neither concurrency, batch nor rate: {'a full engine' if kind == 'saturated' else 'one request'}"
+        )
     return kind, 1.0 if kind == "alone" else 0.0
-
-
-def _noted_split(notes: str, count: int) -> dict[str, int]:
-    """Sizes that notes give in words, such as ``Pipeline Parallelism`` or ``Hybrid TP = 2 and PP = 2``."""
-    found = _PARALLEL.search(notes)
-    if not found:
-        return {}
-    sizes = {kind[:1].lower() + "p": int(size) for kind, size in _SIZED.findall(found[1])}
-    if "ep" in sizes:  # the tensor-parallel ranks hold the experts between them
-        return {"tp": count, "ep": sizes["ep"]}
-    if sizes:
-        return sizes
-    kind = found[1].strip().lower()[:1]
-    return {"t": {"tp": count}, "p": {"tp": 1, "pp": count}, "e": {"tp": count, "ep": count}}.get(kind, {})
 
 
 def _measured(cells: Mapping[str, str], metric: Mapping[str, Any], count: int) -> dict[str, float]:
     """Figures in SI units."""
     found: dict[str, float] = {}
     for key, name, unit in (("ttft_ms", "ttft", 1e-3), ("tpot_ms", "tpot", 1e-3), ("throughput", "throughput", 1.0)):
-        value = _number(cells, key, *_LIMITS[key])
+        value = number(cells, key, *_LIMITS[key])
         if value is not None:
             found[name] = value * unit
     if "throughput" in found:
-        if metric.get("refuse"):
-            raise Refused(str(metric["refuse"]), "unmodelled")
-        if metric.get("per") == "accelerator":
-            found["throughput"] *= count
-        if metric.get("counts") == "joules":
-            found = {"energy": found.pop("throughput")} | found
+        found = _counted(found, metric, count)
     if not found:
         raise Refused("no figure: throughput, ttft_ms and tpot_ms are blank", "unstated")
     return found
 
 
-def _optional(pattern: re.Pattern[str], text: str) -> float:
-    """The first number that a pattern finds; NaN when there is none or it is 0."""
-    found = pattern.search(text)
-    if not found:
-        return math.nan
-    try:
-        value = float(next(group for group in found.groups() if group))
-    except ValueError:
-        return math.nan
-    return value * (1e-3 if "e2e_ms" in found[0] else 1.0) or math.nan
-
-
-def _watts(notes: str, count: int) -> float:
-    """Mean power of all accelerators [W]; one source writes milliwatts, which no accelerator draws in watts."""
-    value = _optional(_WATTS, notes)
-    return value / 1e3 if value > 5e3 * count else value
+def _counted(found: dict[str, float], metric: Mapping[str, Any], count: int) -> dict[str, float]:
+    """Figures with what the metric says of the throughput among them."""
+    value = found["throughput"]
+    rest = {name: v for name, v in found.items() if name != "throughput"}
+    if metric.get("refuse"):
+        if not rest:
+            raise Refused(str(metric["refuse"]), "unmodelled")
+        return rest  # TTFT and TPOT of the row stand all the same
+    if metric.get("latency") and not rest:
+        raise Refused("metric names a time, but its figure stands in throughput: use ttft_ms or tpot_ms", "unreadable")
+    value *= count if metric.get("per") == "accelerator" else 1.0
+    if metric.get("counts") == "joules":
+        return {"energy": value} | rest
+    if metric.get("counts") == "user":
+        return {"tpot": 1.0 / value} | rest
+    return rest | {"throughput": value}
 
 
 def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
@@ -347,47 +299,59 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     cells = {key: clean(raw.get(key)) for key in COLUMNS}
     if "mode=disagg" in cells["notes"]:
         raise Refused("disaggregated pools are not modelled", "unmodelled")
+    if raw.get(""):
+        raise Refused("more cells than the header has: is a separator not quoted?", "unreadable", str(raw[""])[:40])
     for key in NEEDED:
-        if cells[key].lower() in ("", "n/a", "0"):
+        if cells[key].lower() in (*UNKNOWN, "0"):
             raise Refused(f"{key} is not stated", "unstated")
-    count = _whole(cells, "n_gpus")
+    count = whole(cells, "n_gpus")
     if not count:
         raise Refused("n_gpus is not stated", "unstated")
     assumed: list[str] = []
-    metric = names.metrics.get(cells["metric"].lower(), {})
+    metric = metric_of(cells["metric"], names.metrics, names.metric_words)
     measured = _measured(cells, metric, count)
-    load, amount = _load(cells, names, metric)
+    if "throughput" in measured and "counts" not in metric:
+        assumed.append("throughput counts output tokens")
+    load, amount = _load(cells, names, metric, measured, assumed)
     first, second = _lengths(cells, names, assumed)
-    split = {key: value for key in ("tp", "pp", "ep", "dp") if (value := _whole(cells, key))}
-    split = split if "tp" in split else _noted_split(cells["notes"], count) | split
-    weights = _format(cells["weight_dtype"], names)
-    model, kv = _served(cells, names, assumed)
+    split = {key: value for key in ("tp", "pp", "ep", "dp") if (value := whole(cells, key))}
+    split = split if "tp" in split else split_of(cells["notes"], count) | split
+    model, weights, kv = _served(cells, names, assumed)
     goals = next(((r["ttft_s"], r["tpot_s"]) for r in names.datasets if _matches(r, cells) and "ttft_s" in r), None)
     server = "scenario=Server" in cells["notes"] or "scenario=Interactive" in cells["notes"]
     return Row(
         line=line, cells=cells, engine=_engine(cells, names, assumed), model=names.checkpoints.get(f"{model}/{weights}", model),
-        accelerator=names.accelerators.get(cells["gpu"].lower(), cells["gpu"]), count=count, split=split, weights=weights,
+        accelerator=names.spelling.accelerator(cells["gpu"]) or cells["gpu"], count=count, split=split, weights=weights,
         kv=kv, input=first, output=second, load=load, amount=amount, measured=measured,
         counts=str(metric.get("counts", "output")), goals=goals if goals and server else (math.inf, math.inf),
-        power_share=_optional(_TDP, cells["notes"]), watts=_watts(cells["notes"], count),
-        latency_s=_optional(_LATENCY, cells["notes"]), requests=_run(cells, names),
+        power_share=optional(_TDP, cells["notes"]), watts=watts(cells["notes"], count),
+        latency_s=optional(_LATENCY, cells["notes"]), requests=_run(cells, names),
         settings=_settings(cells, names, assumed), flag=_flag(cells, names), assumed=tuple(assumed),
     )  # fmt: skip
 
 
-def _served(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple[str, str]:
-    """The model, and the format of its cache, with the rules that fill in what rows leave out."""
-    kv = names.dtypes.get(cells["kv_dtype"].lower(), cells["kv_dtype"].lower())
+def _served(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple[str, str, str]:
+    """The model and the formats of its weights and cache, with the rules that fill in what rows leave out."""
+    weights, kv = _format(cells["weight_dtype"], names), _format(cells["kv_dtype"], names)
+    weights = next((str(rule["use"]) for rule in names.formats if _matches(rule, cells)), weights)
+    kv = "fp8" if kv == "fp8_block" else kv
+    if kv in names.caches:
+        assumed.append(f"KV cache in {kv}, timed as {names.caches[kv]}")
+        kv = names.caches[kv]
+    model = names.spelling.model(cells["model"]) or cells["model"].lower()
+    told = "" if weights else names.spelling.format_in(cells["model"])
+    if told:
+        weights = told
+        assumed.append(f"weights in {told}, as the model's name says")
     for rule in names.settings:
-        if not kv and "kv" in rule and _matches(rule, cells):
+        if not kv and "kv" in rule and _matches(rule, {**cells, "weight_dtype": told or cells["weight_dtype"]}):
             kv = str(rule["kv"])
             assumed.append(str(rule["note"]))
-    model = names.models.get(cells["model"].lower(), cells["model"].lower())
     for rule in names.instead:
         if _matches(rule, cells):
             model = str(rule["use"])
             assumed.append(str(rule["note"]))
-    return model, kv
+    return model, weights, kv
 
 
 def _settings(cells: Mapping[str, str], names: Names, assumed: list[str]) -> dict[str, float]:
@@ -398,7 +362,7 @@ def _settings(cells: Mapping[str, str], names: Names, assumed: list[str]) -> dic
             continue
         given = {key: float(value) for key, value in rule.items() if key in SETTINGS and key not in found}
         if "budget_past_input" in rule and "token_budget" not in found:
-            tokens = [_number(cells, key, 0, 1e9, "tokens") or 0.0 for key in ("isl", "concurrency_or_max_batch")]
+            tokens = [number(cells, key, 0, 1e9, "tokens") or 0.0 for key in ("isl", "concurrency_or_max_batch")]
             given["token_budget"] = sum(tokens) + float(rule["budget_past_input"])
         if given:
             found |= given

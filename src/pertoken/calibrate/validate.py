@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from pertoken.calibrate.cells import Refused, clean
 from pertoken.calibrate.names import Names
 from pertoken.calibrate.predict import Prediction, Predictor
-from pertoken.calibrate.rows import METRICS, REGIMES, Refused, clean, read_row, states_enough
+from pertoken.calibrate.rows import METRICS, REGIMES, read_row, states_enough
 
 # what a repeated measurement shares; formats and splits may be stated in one copy only
 SAME = ("source", "engine", "engine_version", "model", "gpu", "n_gpus", "isl", "osl", "concurrency_or_max_batch",
         "request_rate", "metric", "throughput", "ttft_ms", "tpot_ms")  # fmt: skip
+MOST_NAMES = 2000  # characters of names that are not known, by reason
 REPEATED = "published before with the same figures"
 
 
@@ -124,7 +126,9 @@ class Validation:
         """Note a row that could not be predicted."""
         key = (source, error.kind, str(error))
         self.reasons[key] += 1
-        self.examples.setdefault(key, f"{where}{f': {error.detail}' if error.detail else ''}"[:300])
+        known = self.examples.setdefault(key, f"{where}{f': {error.detail}' if error.detail else ''}"[:300])
+        if error.kind == "unknown" and error.detail not in known and len(known) < MOST_NAMES:
+            self.examples[key] = f"{known}; {error.detail}"  # each name that is not known, once
 
     def groups(self, by: Sequence[str] = ("source", "metric", "regime", "family")) -> list[Group]:
         """Errors by group, sorted; levels that ``by`` leaves out are ``all``."""

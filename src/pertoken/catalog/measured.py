@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pertoken.calibrate.cells import Refused
 from pertoken.calibrate.names import Names
 from pertoken.calibrate.predict import Resolved
-from pertoken.calibrate.rows import COLUMNS, Refused, Row
-from pertoken.catalog import files, machines
+from pertoken.calibrate.rows import Row
+from pertoken.calibrate.spelling import Spelling
+from pertoken.catalog import files, machines, tables
 from pertoken.engine.calibration import Calibration
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.parallel import Split, default_split
@@ -27,10 +26,11 @@ from pertoken.model.precision import Precision, number_format
 from pertoken.sources import Source
 
 FOLDER = files.ROOT / "measured"
-MOST_LINE = 100_000  # characters
-MOST_ROWS = 2_000_000
 GENEROUS = 0.97  # share of memory an engine was given that runs where its defaults leave too little
+ROOM = 0.3  # share of memory for caches with which an offline replica is taken to run
 OFFLINE_SEQUENCES = 4096.0  # TensorRT-LLM's benchmark of offline throughput
+UNPACKED = {"fp8": "w8a16", "int8": "w8a16", "mxfp8": "w8a16", "nvfp4": "nvfp4_w4a16"}
+SLOTS = 64.0  # sequences that llama.cpp is given room for where a row states more than its default
 _RAN = Source("it ran, so the engine's settings left room")
 
 
@@ -52,9 +52,12 @@ def load_names() -> Names:
     table = files.read_toml(FOLDER / "aliases.toml")
     lengths = files.read_toml(FOLDER / "lengths.toml")
     settings = files.read_toml(FOLDER / "settings.toml")
-    kinds = [field.name for field in fields(Names) if field.name not in ("datasets", "flags", "runs", "settings")]
+    kinds = [
+        field.name for field in fields(Names) if field.name not in ("datasets", "flags", "runs", "settings", "spelling")
+    ]
     return Names(
         **{kind: table[kind] for kind in kinds},
+        spelling=_spelling(table),
         datasets=lengths["datasets"],
         runs=lengths["runs"],
         settings=settings["settings"],
@@ -62,63 +65,20 @@ def load_names() -> Names:
     )  # fmt: skip
 
 
-def _lines(stream: io.TextIOBase, name: str) -> Iterator[str]:
-    while line := stream.readline(MOST_LINE + 1):
-        if len(line) > MOST_LINE:
-            raise PertokenError(f"{name} has a line of over {MOST_LINE:,} characters; give a CSV of measured rows")
-        yield line.replace("\0", "")
+def read_rows(path: Path, said: Callable[[str], None]) -> tables.Rows:
+    """Stream the rows of a table with their line numbers, see `pertoken.catalog.tables.read_rows`."""
+    return tables.read_rows(path, said, files.read_toml(FOLDER / "columns.toml"))
 
 
-def missing_columns(header: list[str]) -> list[str]:
-    """Columns of the schema that a header lacks."""
-    return [name for name in COLUMNS if name not in header]
-
-
-def read_rows(path: Path, said: Callable[[str], None]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Stream the rows of a CSV (or .csv.gz) with their line numbers.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    said : callable
-        Told, once, which columns are missing.
-
-    Raises
-    ------
-    PertokenError
-        When it is not such a file.
-    """
-    shown = str(path)[-120:]
-    try:
-        if not path.is_file():
-            raise PertokenError(f"{shown!r} is not a file; give a CSV of measured rows")
-        with path.open("rb") as raw:
-            plain: Any = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-            with io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="") as stream:
-                yield from _rows(stream, path.name[-80:], said)
-    except (OSError, EOFError, zlib.error) as error:
-        raise PertokenError(f"{shown!r} cannot be read: {str(error)[:80]}; give a CSV of measured rows") from error
-
-
-def _rows(stream: io.TextIOBase, name: str, said: Callable[[str], None]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.reader(_lines(stream, name))
-    try:
-        header = [cell.strip().lower() for cell in next(reader, [])]
-        if not set(header) & set(COLUMNS):
-            raise PertokenError(f"{name} has no column of the schema; it must have: {', '.join(COLUMNS)}")
-        missing = missing_columns(header)
-        if missing:
-            strange = [cell[:30] for cell in header if cell and cell not in COLUMNS][:8]
-            extra = f"; columns not of the schema, ignored: {', '.join(strange)}" if strange else ""
-            said(f"{name}: missing columns count as unknown: {', '.join(missing)}{extra}")
-        for count, cells in enumerate(reader):
-            if count >= MOST_ROWS:
-                raise PertokenError(f"{name} has over {MOST_ROWS:,} rows; give a sample of it")
-            if any(cells):
-                yield reader.line_num, dict(zip(header, cells, strict=False))
-    except csv.Error as error:
-        raise PertokenError(f"{name} line {reader.line_num}: {error}; give a CSV") from error
+def _spelling(table: Mapping[str, Any]) -> Spelling:
+    """The catalog's names and aliases with the rules for others."""
+    known = {k: {n: n for n in files.names(k)} | files.aliases(k) | table[k] for k in ("models", "accelerators")}
+    cards = {name: machines.load_accelerator(name) for name in files.names("accelerators")}
+    return Spelling(
+        **table["spelling"], **known,
+        memory={name: card.memory.value for name, card in cards.items()},
+        slots=frozenset(name for name, card in cards.items() if card.in_slots),
+    )  # fmt: skip
 
 
 class Resolver:
@@ -146,15 +106,19 @@ class Resolver:
         try:
             accelerator = machines.load_accelerator(row.accelerator)
         except PertokenError as error:
-            raise Refused("accelerator not in the catalog", "unknown", row.accelerator[:60]) from error
+            raise _unknown("accelerator", row.accelerator, error) from error
         model, precision = self._precision(row, accelerator, assumed)
-        split = self._split(row, model, accelerator, assumed)
+        split = self._split(row, model, accelerator)
         profile = _profile(row, accelerator)
         own = self._own
         own = own if own and (own.accelerator, own.engine) == (accelerator.name, profile.name) else None
         profile = own.profile(profile) if own else profile
         chooser = machines.chooser(accelerator, profile, own)
         deployment = Deployment(model.model, _cache(precision, accelerator), accelerator, split, profile, chooser)
+        if row.load == "saturated" and row.count > 1 and not row.split:
+            deployment = _replicated(deployment)
+        if row.count > 1 and "tp" not in row.split:
+            assumed.append(f"split {deployment.split}")
         deployment = _made_to_fit(deployment, assumed)
         return Resolved(deployment, self._family(row.model), tuple(assumed))
 
@@ -166,7 +130,7 @@ class Resolver:
 
     def _precision(self, row: Row, accelerator: Accelerator, assumed: list[str]) -> tuple[Checkpoint, Precision]:
         if files.find_name("models", row.model) is None:
-            raise Refused("model not in the catalog", "unknown", row.model[:60])
+            raise _unknown("model", row.model, files.unknown("models", row.model))
         blocks = row.weights == "fp8_block"
         weights = "fp8" if blocks else row.weights
         unstated = None if _states(self._formats, row.model) else "bf16"
@@ -182,16 +146,17 @@ class Resolver:
         own = not weights or weights == stated.precision.weights
         try:
             found = self._formats(row.model, unstated if own else weights, row.kv or None)
-        except PertokenError as error:
-            raise Refused("kv_dtype is no known format", "unknown", row.kv[:40]) from error
-        if not row.kv:
+        except PertokenError:
+            assumed.append(f"kv_dtype {row.kv[:40]!r} is no known format")
+            found = self._formats(row.model, unstated if own else weights, None)
+        if found.precision.kv != row.kv:
             assumed.append(f"KV cache in {found.precision.kv}")
         precision = _runnable(found.precision, accelerator, assumed)
         if blocks and not precision.blocks and precision.weights == "fp8":
             precision = replace(precision, blocks=True)
         return found.checkpoint, precision
 
-    def _split(self, row: Row, model: Checkpoint, accelerator: Accelerator, assumed: list[str]) -> Split:
+    def _split(self, row: Row, model: Checkpoint, accelerator: Accelerator) -> Split:
         domain = int(accelerator.link.domain.value) if accelerator.link else 1
         given = dict(row.split)
         if given.get("ep", 1) > 1 and not any(
@@ -204,9 +169,17 @@ class Resolver:
             )
         except PertokenError as error:
             raise Refused("tp, pp, ep and dp do not fit the accelerators or the model", "misfit", str(error)) from error
-        if row.count > 1 and "tp" not in given:
-            assumed.append(f"split {split}")
         return split
+
+
+def _unknown(kind: str, text: str, error: PertokenError) -> Refused:
+    """Why a name is refused, with the nearest ones, or with the column it may belong to."""
+    other = "an accelerator" if kind == "model" else "a model"
+    hint = re.search(r"did you mean [^?]*\?", str(error))
+    spelling = load_names().spelling
+    if (spelling.accelerator if kind == "model" else spelling.model)(text):
+        return Refused(f"{kind} is the name of {other}: are columns swapped?", "unknown", repr(text[:60]))
+    return Refused(f"{kind} not in the catalog", "unknown", f"{text[:60]!r}{f', {hint[0]}' if hint else ''}")
 
 
 def _states(formats: Callable[..., Format], model: str) -> bool:
@@ -218,10 +191,12 @@ def _states(formats: Callable[..., Format], model: str) -> bool:
 
 
 def _runnable(precision: Precision, accelerator: Accelerator, assumed: list[str]) -> Precision:
-    """The formats, fp8 weights unpacked to half precision where there is no fp8 arithmetic, as engines do."""
-    if precision.weights == "fp8" and not set(number_format("fp8").compute) & set(accelerator.flops):
-        assumed.append(f"fp8 weights unpacked to half precision: {accelerator.name} has no fp8 arithmetic")
-        return replace(precision, weights="w8a16")
+    """The formats, weights unpacked to half precision where their arithmetic is missing, as engines do."""
+    able, weights = set(accelerator.flops), precision.weights
+    if weights in UNPACKED and not set(number_format(weights).compute) & able:
+        assumed.append(f"{weights} weights unpacked to half precision: {accelerator.name} has no {weights} arithmetic")
+        roles = {role: UNPACKED.get(form, form) for role, form in precision.roles.items()}
+        return replace(precision, weights=UNPACKED[weights], roles=roles)
     return precision
 
 
@@ -238,7 +213,23 @@ def _profile(row: Row, accelerator: Accelerator) -> Profile:
         profile = replace(profile, **{name: given})
     if row.load == "saturated" and row.engine == "trtllm":
         return replace(profile, max_sequences=replace(profile.max_sequences, value=OFFLINE_SEQUENCES, note="offline"))
+    if row.engine == "llamacpp":
+        return replace(profile, max_sequences=replace(profile.max_sequences, value=SLOTS, note="as many as asked for"))
     return profile
+
+
+def _replicated(deployment: Deployment) -> Deployment:
+    """The deployment as replicas of the fewest ranks that leave room for caches: what offline runs are submitted with."""
+    count, domain = deployment.accelerators, deployment.fabric.domain
+    for tp in (n for n in (1, 2, 4) if count % n == 0 and n < count):
+        try:
+            split = default_split(deployment.model, count, domain, tp, None, None, count // tp)
+            found = replace(deployment, split=split)
+        except PertokenError:
+            continue
+        if found.cache_capacity >= ROOM * found.usable_bytes:
+            return found
+    return deployment
 
 
 def _made_to_fit(deployment: Deployment, assumed: list[str]) -> Deployment:

@@ -10,7 +10,6 @@ from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator
 from pertoken.sources import Source, Sourced, read_number, read_sources
 
-
 ONE_STEP, NO_STEPS = (Sourced(value, "step", Source("most engines")) for value in (1.0, 0.0))
 
 

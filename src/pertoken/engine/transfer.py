@@ -17,7 +17,7 @@ ELEMENTWISE = 0.7  # share of the memory rate in norms and activations where non
 LAUNCH_S = 2e-6  # one small kernel inside a replayed graph where none was measured, assumed
 
 # llama.cpp's quantised formats: which of its own measured kernels stands in
-_OWN = {"q6_k": "q4_k_m", "q5_k_m": "q4_k_m", "bf16": "fp16"}
+_OWN = {"q8_0": "q4_k_m", "q6_k": "q4_k_m", "q5_k_m": "q4_k_m", "q4_0": "q4_k_m", "bf16": "fp16"}
 
 # by format and arithmetic: which measured kernels stand in, nearest first; half precision stands in for anything
 _KERNELS: dict[tuple[str, str], tuple[str, ...]] = {

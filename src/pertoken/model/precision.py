@@ -78,6 +78,8 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     }
 )  # fmt: skip
 
+GGUF = frozenset(("q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0"))  # llama.cpp's, whose bits are means over a file
+
 
 def number_format(name: str) -> Format:
     """The format called ``name``, or a sentence listing those there are."""

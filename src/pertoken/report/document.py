@@ -179,7 +179,7 @@ def row(cost: Cost) -> dict[str, Any]:
 def safe_cell(value: Any) -> Any:
     """A CSV cell that no spreadsheet takes for a formula; unknown figures are empty."""
     if isinstance(value, float):
-        return "" if not math.isfinite(value) else repr(value)
+        return "" if not math.isfinite(value) else repr(float(value))  # numpy's own repr names its type
     text = str(value)
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
