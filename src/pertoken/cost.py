@@ -221,7 +221,8 @@ class Cost:
     def _lone_cached(self, case: str) -> float:
         """Accelerator-seconds of a first cached token where the traffic has none [s]."""
         share = 0.01
-        moments = self.workload.lengths.moments(share)
+        own = self.operating.moments
+        moments = replace(self.workload.lengths.moments(share), width=own.width, accepted=own.accepted)
         if moments.cached <= 0:  # prompts of one token have nothing to cache
             return 0.0
         state = steady(self.deployment, moments, self.operating.state.finished)
