@@ -23,7 +23,7 @@ ORDER = (
     ("money",),
     ("cost",),
     ("sweep",),
-    ("simulate", "market", "measure", "calibrate"),
+    ("simulate", "market", "measure", "calibrate", "whatif"),
     ("report",),
     ("catalog",),
     ("sizing",),

@@ -11,6 +11,7 @@ from pertoken.attribution.ledger import TOKENS, Entry, by_token, ledger
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
 from pertoken.money.rate import Rate
+from pertoken.serving.lengths import Moments
 from pertoken.serving.operating import Operating, operate
 from pertoken.serving.steady import Steady, steady
 from pertoken.serving.workload import Workload
@@ -347,6 +348,7 @@ def price_deployment(
     rate: Rate | None,
     paid_share: float = 1.0,
     basis: str = "usage",
+    moments: Moments | None = None,
     **notes: Any,
 ) -> Cost:
     """Price a workload on a deployment.
@@ -359,6 +361,8 @@ def price_deployment(
         Share of paid time in which the deployment works, above 0 and up to 1; only where no request rate is given.
     basis : str
         ``usage`` or ``allocation``.
+    moments : Moments, optional
+        Averages of the lengths where they differ from the workload's own (speculative decoding).
     **notes
         ``rate_missing``, ``assumed`` and ``scenario`` of `Cost`.
     """
@@ -371,4 +375,4 @@ def price_deployment(
             f"--utilisation {paid_share:g} and --{workload.mode} cannot both be given: a request rate decides how busy the"
             " accelerators are; leave one out"
         )
-    return Cost(deployment, workload, operate(deployment, workload), rate, paid_share, basis, **notes)
+    return Cost(deployment, workload, operate(deployment, workload, moments), rate, paid_share, basis, **notes)
