@@ -21,6 +21,7 @@ ORDER = (
     ("serving",),
     ("attribution",),
     ("money",),
+    ("explain",),
     ("cost",),
     ("sweep",),
     ("simulate", "market", "measure", "calibrate", "whatif"),

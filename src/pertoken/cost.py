@@ -10,6 +10,7 @@ from typing import Any
 from pertoken.attribution.ledger import TOKENS, Entry, by_token, ledger
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
+from pertoken.explain.summary import Explained
 from pertoken.money.rate import Rate
 from pertoken.serving.lengths import Moments
 from pertoken.serving.operating import Operating, operate
@@ -130,8 +131,8 @@ class Change:
     after: float
 
 
-@dataclass(frozen=True)
-class Cost:
+@dataclass(frozen=True, repr=False)
+class Cost(Explained):
     """What a token costs here. Made by `price_deployment`.
 
     Parameters

@@ -282,9 +282,7 @@ class Resolver:
             half = precision if precision.kv != "bf16" or accelerator.half == "bf16" else replace(precision, kv="fp16")
             profile = self.profile(accelerator)
             chooser = machines.chooser(accelerator, profile.name, self.calibration)
-            found = Deployment(
-                model, half, accelerator, split, profile, chooser, network, k.get("overlap", "none")
-            )
+            found = Deployment(model, half, accelerator, split, profile, chooser, network, k.get("overlap", "none"))
             if split.dp == 1 or "dp" in k or "pp" in k or found.fits(longest):
                 return found
             # one replica does not fit a link domain: the domains become pipeline stages

@@ -79,9 +79,7 @@ class Drafted(Deployment):
         model = draft_model(self.model)[0]
         routed = any(isinstance(b.feedforward, Experts) for b in model.blocks)
         split = replace(self.split, pp=1, dp=self.split.lanes, ep=self.split.ep if routed else 1)
-        return Deployment(
-            model, self.precision, self.accelerator, split, self.profile, self.chooser, self.network
-        )
+        return Deployment(model, self.precision, self.accelerator, split, self.profile, self.chooser, self.network)
 
     @cached_property
     def plan(self) -> tuple[Operation, ...]:

@@ -47,6 +47,4 @@ def micro_batched(plan: Sequence[Operation], step: Step) -> list[Timed]:
     sent = sum(t.seconds for op, t in pairs if hides(op))
     beside = sum(t.seconds for op, t in pairs if not hides(op) and not isinstance(op, HostOp))
     shown = np.maximum(0.0, 1.0 - beside / np.maximum(sent, 1e-30))
-    return [
-        replace(t, link_s=t.link_s * shown, overhead_s=t.overhead_s * shown) if hides(op) else t for op, t in pairs
-    ]
+    return [replace(t, link_s=t.link_s * shown, overhead_s=t.overhead_s * shown) if hides(op) else t for op, t in pairs]

@@ -21,6 +21,7 @@ from pertoken.model.model import Model
 Number = Any
 # shapes of the indexer of DeepSeek-V3.2, taken for any model
 INDEXER_HEADS, INDEXER_DIM = 64, 128
+_INDEXER = Indexer(INDEXER_HEADS, INDEXER_DIM, 2048)
 
 
 def kept(new: Number, context: Number, budget: int) -> Number:
@@ -75,7 +76,7 @@ class EvictedLatent(Latent):
 class SparseQuery(GroupedQuery):
     """Grouped-query attention to the ``indexer.top_k`` positions that an indexer picks for each token [2]_."""
 
-    indexer: Indexer = Indexer(INDEXER_HEADS, INDEXER_DIM, 2048)
+    indexer: Indexer = _INDEXER
 
     def projections(self, tp: int = 1) -> tuple[Matmul, ...]:
         index = self.indexer

@@ -13,9 +13,7 @@ from pertoken.whatif.pools import POOLS
 from pertoken.whatif.shapes import FASTER, SHAPES
 from pertoken.whatif.traffic import CACHED, DRAFTS, TRAFFIC
 
-COUNTERFACTUALS: dict[str, Counterfactual] = {
-    c.name: c for c in (*TRAFFIC, *SHAPES, CACHED, DRAFTS, POOLS, *FASTER)
-}
+COUNTERFACTUALS: dict[str, Counterfactual] = {c.name: c for c in (*TRAFFIC, *SHAPES, CACHED, DRAFTS, POOLS, *FASTER)}
 ALL = "all"
 
 

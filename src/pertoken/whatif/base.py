@@ -67,7 +67,7 @@ class Counterfactual:
 
     def sentence(self, amount: float) -> str:
         """What would be otherwise."""
-        return self.doc.format(f"{amount:,g}")
+        return self.doc.format(f"{amount:.0%}" if self.unit == "%" else f"{amount:,g}")
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,7 @@ def binding(cost: Cost, token: str) -> tuple[str, float]:
     return name, totals[name] / whole if whole > 0 else 0.0
 
 
-def repriced(
-    cost: Cost, deployment: Deployment | None = None, workload: Workload | None = None, **more: Any
-) -> Cost:
+def repriced(cost: Cost, deployment: Deployment | None = None, workload: Workload | None = None, **more: Any) -> Cost:
     """The same rate, utilisation and basis for another deployment or workload; a load stays the request rate that it is."""
     workload = workload or cost.workload
     if workload.mode == "load":
@@ -138,4 +136,5 @@ def repriced(
 
 def traffic(workload: Workload, **amount: float) -> Workload:
     """The same requests with another amount of traffic, or none given."""
-    return replace(workload, **({"concurrency": None, "rps": None, "load": None} | amount))
+    given: dict[str, Any] = {"concurrency": None, "rps": None, "load": None} | amount
+    return replace(workload, **given)

@@ -37,6 +37,7 @@ def _altered(cost: Cost, change: dict[type, object], missing: str) -> Cost:
 
 def no_gqa(cost: Cost, _: float) -> Case:
     """As many key-value heads as query heads, in every layer with grouped queries."""
+
     def ungroup(a: GroupedQuery) -> GroupedQuery:
         return replace(a, kv_heads=a.heads)
 
@@ -47,6 +48,7 @@ def no_gqa(cost: Cost, _: float) -> Case:
 
 def window(cost: Cost, size: float) -> Case:
     """A sliding window in every layer that attends to all positions."""
+
     def narrow(a: GroupedQuery) -> GroupedQuery:
         return replace(a, window=min(a.window or int(size), int(size)))
 
@@ -57,6 +59,7 @@ def window(cost: Cost, size: float) -> Case:
 
 def evict(cost: Cost, budget: float) -> Case:
     """A cache that keeps some positions of a sequence."""
+
     def cut(a: GroupedQuery) -> Attention:
         kept: Attention = recast(a, EvictedQuery, budget=int(budget)) if a.window is None else a
         return kept
@@ -67,7 +70,9 @@ def evict(cost: Cost, budget: float) -> Case:
 
     missing = f"no layer of {cost.deployment.model.name} keeps all positions of a sequence in its cache"
     found = _altered(cost, {GroupedQuery: cut, Latent: cut_latent}, missing)
-    return Case(found, ("the prompt is attended to in full and its cache cut then; choosing what to keep costs nothing",))
+    return Case(
+        found, ("the prompt is attended to in full and its cache cut then; choosing what to keep costs nothing",)
+    )
 
 
 def top_k(cost: Cost, k: float) -> Case:
@@ -95,7 +100,10 @@ def _cache_in(name: str) -> Counterfactual:
         if not float(d.model.cache_bytes(2.0, 1.0)) > float(d.model.cache_bytes(1.0, 1.0)):
             raise PertokenError(f"{d.model.name} has no KV cache that grows with the context")
         found = repriced(cost, replace(d, precision=replace(d.precision, kv=name)))
-        return Case(found, (f"{form.cache:g} bytes an element, scales included; attention's arithmetic stays in half precision",))
+        return Case(
+            found,
+            (f"{form.cache:g} bytes an element, scales included; attention's arithmetic stays in half precision",),
+        )
 
     return Counterfactual(f"kv-{name}", f"the KV cache in {name}", make)
 
@@ -103,14 +111,22 @@ def _cache_in(name: str) -> Counterfactual:
 def bandwidth(cost: Cost, factor: float) -> Case:
     """Memory that is faster."""
     a = cost.deployment.accelerator
-    faster = replace(a, bandwidth=replace(a.bandwidth, value=a.bandwidth.value * factor, note=f"{factor:g} times that of {a.name}"))
-    return Case(repriced(cost, replace(cost.deployment, accelerator=faster)), ("the same rent, and the same shares of peaks reached",))
+    faster = replace(
+        a, bandwidth=replace(a.bandwidth, value=a.bandwidth.value * factor, note=f"{factor:g} times that of {a.name}")
+    )
+    return Case(
+        repriced(cost, replace(cost.deployment, accelerator=faster)),
+        ("the same rent, and the same shares of peaks reached",),
+    )
 
 
 def flops(cost: Cost, factor: float) -> Case:
     """Arithmetic that is faster, in every format."""
     a = cost.deployment.accelerator
-    peaks = {name: replace(p, value=p.value * factor, note=f"{factor:g} times that of {a.name}") for name, p in a.flops.items()}
+    peaks = {
+        name: replace(p, value=p.value * factor, note=f"{factor:g} times that of {a.name}")
+        for name, p in a.flops.items()
+    }
     faster = replace(cost.deployment, accelerator=replace(a, flops=peaks))
     return Case(repriced(cost, faster), ("the same rent, and the same shares of peaks reached",))
 

@@ -24,7 +24,9 @@ from pertoken.whatif.base import Case, Counterfactual, repriced, traffic
 Number = Any
 
 
-def by_hand(cost: Cost, kinds: list[tuple[float, Step, list[Timed]]], moments: Moments, bound: str, **state: float) -> Cost:
+def by_hand(
+    cost: Cost, kinds: list[tuple[float, Step, list[Timed]]], moments: Moments, bound: str, **state: float
+) -> Cost:
     """The cost where the steps of a request are known: how many of each kind, and what each holds.
 
     Parameters
@@ -65,7 +67,9 @@ def prompts(length: Number, prior: Number, cached: Number, tokens: float) -> Ste
 
 def _decoding(cost: Cost) -> None:
     if float(cost.operating.moments.later) <= 0:
-        raise PertokenError("each request emits one token, which its prompt's pass gives; there is no decoding to change")
+        raise PertokenError(
+            "each request emits one token, which its prompt's pass gives; there is no decoding to change"
+        )
 
 
 def recomputed(lengths: Lengths) -> tuple[float, float, float]:
@@ -104,7 +108,7 @@ def no_kv_cache(cost: Cost, _: float) -> Case:
         cost,
         [(float(moments.fresh) / first.tokens, first, opening), (tokens / again.tokens, again, ops)],
         moments,
-        "FLOP of passes",
+        "recomputing",
         tpot_s=tpot,
         ttft_s=float(total_seconds(opening)) * max(1.0, float(moments.fresh) / budget),
         batch=again.tokens / mean,
@@ -112,8 +116,8 @@ def no_kv_cache(cost: Cost, _: float) -> Case:
     return Case(
         made,
         (
-            f"steps are filled with passes of {mean:,.0f} tokens on average up to {again.tokens:,.0f} tokens; an output token then"
-            f" takes {format_seconds(tpot)}, whatever the goal; no prefix is cached either",
+            f"steps are filled with passes of {mean:,.0f} tokens on average up to {again.tokens:,.0f} tokens; an output token"
+            f" then takes {format_seconds(tpot)}, whatever the goal; no prefix is cached either",
         ),
     )
 
@@ -124,6 +128,7 @@ def no_batching(cost: Cost, _: float) -> Case:
     if cost.workload.mode == "concurrency" and cost.workload.amount <= lanes:
         raise PertokenError("requests are served one at a time as it is")
     found = repriced(cost, workload=traffic(cost.workload, concurrency=float(lanes)))
+    found = replace(found, operating=replace(found.operating, bound="one request at a time"))
     return Case(found, ("the next request starts when one ends",))
 
 
@@ -165,10 +170,10 @@ def speculative(cost: Cost, accepted: float) -> Case:
 
 
 TRAFFIC = (
-    Counterfactual("no-kv-cache", "no KV cache: each output token recomputes its whole context", no_kv_cache),
-    Counterfactual("no-batching", "no batching: one request at a time", no_batching),
+    Counterfactual("no-kv-cache", "each output token recomputes its whole context", no_kv_cache),
+    Counterfactual("no-batching", "one request at a time", no_batching),
 )
-CACHED = Counterfactual("prefix-cache", "{} of the input found in a prefix cache", prefix_cache, 0.5, 0.0, 1.0)
+CACHED = Counterfactual("prefix-cache", "{} of the input found in a prefix cache", prefix_cache, 0.5, 0.0, 1.0, "%")
 DRAFTS = Counterfactual(
     "speculative", "speculative decoding that emits {} tokens a step", speculative, 2.5, 1.0, 16.0, "token"
 )
