@@ -255,8 +255,10 @@ class Facts:
     def link_source(self) -> str:
         """Where the link's rate was read."""
         link = self.a.link
-        own = f"{link.name}: {read_from(link.bandwidth)}" if link else "no link; network only"
-        return own + (f"; network of {self.d.network:,.0f} byte/s per accelerator" if self.d.crosses_domains else "")
+        own = f"{link.name}, {read_from(link.bandwidth)}" if link else "no link; network only"
+        return own + (
+            f", and a network of {self.d.network:,.0f} byte/s per accelerator" if self.d.crosses_domains else ""
+        )
 
     def source(self, kind: StepKind, name: tuple[str, str], part: str) -> str:
         """Where the rates behind one part were read."""
@@ -273,5 +275,5 @@ class Facts:
             return f"profile of {self.d.profile.title}: {read_from(self.d.profile.host_step)}"
         if isinstance(op, CollectiveOp):
             known = self.d.chooser.links or self.d.chooser.efficiency
-            return f"latency: {fitted(known, 'collective')}; waiting: profile of {self.d.profile.title}"
+            return f"latency: {fitted(known, 'collective')}; waits: profile of {self.d.profile.title}"
         return f"launch: {self.taught(op, name[1])}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ DEPTH = 3
 DEEPEST = 5  # request, token, steps, operation, part, facts
 SMALL = 0.01  # of the whole; smaller branches of a node are shown together,
 KEPT = 3  # but for so many of each node
+_OF = re.compile(r"; (?=[A-Za-z_]{1,8}: )")
+_NAMED = re.compile(r"([A-Za-z_]{1,8}): ")
 
 
 def depth_help() -> str:
@@ -55,30 +58,52 @@ def _money(tree: Tree, seconds: float) -> str:
     return format_money(seconds * tree.usd_per_second * MILLION)
 
 
-def _fact(fact: Fact) -> str:
-    source = f"  [{fact.source}]" if fact.source else ""
-    return f"{fact.name} {value(fact.value, fact.unit)}" + (f" = {fact.formula}" if fact.formula else "") + source
+class _Sources:
+    """Sources by number, in the order met."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+
+    def mark(self, source: str) -> str:
+        """``[1]``, or ``W [1], e_m [2]`` where a source names what it is of."""
+        marks = []
+        for part in _OF.split(source) if source else []:
+            of = _NAMED.match(part)
+            text = part[of.end() :] if of else part
+            number = self.numbers.setdefault(text, len(self.numbers) + 1)
+            marks.append(f"{of[1]} [{number}]" if of else f"[{number}]")
+        return "  " + ", ".join(marks) if marks else ""
+
+    def lines(self) -> list[str]:
+        """The list at the end."""
+        found = [wrap(f"[{number}] {text}", "", "    ") for text, number in self.numbers.items()]
+        return ["", "sources", *(line for lines in found for line in lines)] if found else []
+
+    def fact(self, fact: Fact) -> str:
+        """A quantity with formula and source."""
+        formula = f" = {fact.formula}" if fact.formula else ""
+        return f"{fact.name} {value(fact.value, fact.unit)}{formula}{self.mark(fact.source)}"
+
+    def notes(self, node: Node, indent: str) -> list[str]:
+        """Formula and quantities of a node."""
+        lines = wrap(f"= {node.formula}{self.mark(node.source)}", indent, indent + "  ") if node.formula else []
+        return lines + [line for fact in node.facts for line in wrap(f". {self.fact(fact)}", indent, indent + "  ")]
 
 
-def _notes(node: Node, indent: str) -> list[str]:
-    lines = wrap(f"= {node.formula}  [{node.source}]", indent, indent + "  ") if node.formula else []
-    return lines + [line for fact in node.facts for line in wrap(f". {_fact(fact)}", indent, indent + "  ")]
-
-
-def _rows(tree: Tree, node: Node, depth: int, at: int = 0) -> list[list[str] | str]:
+def _rows(tree: Tree, node: Node, depth: int, sources: _Sources, at: int = 0) -> list[list[str] | str]:
     """Rows of the table (name, money, share), and lines of facts as plain text."""
     whole = tree.root.seconds
     rows: list[list[str] | str] = [
         ["  " * at + label(node.name), _money(tree, node.seconds), f"{node.seconds / whole:.1%}"]
     ]
     if depth >= DEEPEST:
-        rows += _notes(node, "  " * at + "    ")
+        rows += sources.notes(node, "  " * at + "    ")
     if at >= min(depth, DEEPEST - 1):
         return rows
     small = [c for c in node.children[KEPT:] if c.seconds < SMALL * whole] if depth < DEEPEST else []
     for child in node.children:
         if len(small) < 2 or child not in small:
-            rows += _rows(tree, child, depth, at + 1)
+            rows += _rows(tree, child, depth, sources, at + 1)
     if len(small) >= 2:
         rest = sum(c.seconds for c in small)
         rows.append(["  " * (at + 1) + f"{len(small)} smaller", _money(tree, rest), f"{rest / whole:.1%}"])
@@ -105,7 +130,8 @@ def tree_text(cost: Cost, depth: int = DEPTH) -> str:
     t = cost.tokens_per_request
     asked = f"of a million requests, each {t['input'] + t['cached']:,.0f} input and {t['output']:,.0f} output tokens"
     money = wrap(cost.rate.origin if cost.rate else f"in accelerator-seconds: {cost.rate_missing}", "  ", "  ")
-    lines = [headline(cost), *money, "", asked, *_laid_out(_rows(tree, tree.root, depth))]
+    sources = _Sources()
+    lines = [headline(cost), *money, "", asked, *_laid_out(_rows(tree, tree.root, depth, sources)), *sources.lines()]
     return plain("\n".join([*lines, "", f"--depth 1 to {DEEPEST}: {depth_help()}"]) + "\n")
 
 

@@ -26,6 +26,8 @@ ROOFS = ("bf16", "fp16", "fp8", "int8", "nvfp4", "mxfp4", "fp4", "int4")
 COLOURS = {"input": "#4c78a8", "cached": "#72b7b2", "output": "#f58518", "idle": "#bab0ac"}
 LABELLED = 0.01  # share of a step's time from which an operation is named
 MOST_BARS = 40
+WIDTH, HEIGHT = 720, 420
+LETTER, LINE = 5.5, 10.0  # room of a letter and of a line of a label [pixel]
 
 
 def _altair() -> Any:
@@ -103,6 +105,26 @@ def roofs(cost: Cost, low: float, high: float) -> list[dict[str, Any]]:
     return found
 
 
+def _place(dots: list[dict[str, Any]], across: tuple[float, float], up: tuple[float, float]) -> None:
+    """Name dots where there is room, those with most time first: ``above`` or ``below`` their right."""
+    taken: list[tuple[float, float, float]] = []
+
+    def pixel(value: float, ends: tuple[float, float], size: float) -> float:
+        return size * math.log(value / ends[0]) / math.log(ends[1] / ends[0])
+
+    for dot in sorted(dots, key=lambda d: -float(d["share"])):
+        label = dot["operation"].partition(": ")[2]
+        x, y = pixel(dot["intensity"], across, WIDTH), pixel(dot["flops"], up, HEIGHT)
+        dot |= {"above": "", "below": ""}
+        for where, height in (("above", y + 5), ("below", y - 8)):
+            end = x + LETTER * len(label)
+            free = all(end < left or right < x or abs(height - at) > LINE for left, right, at in taken)
+            if free and dot["share"] >= LABELLED:
+                dot[where] = label
+                taken.append((x, end, height))
+                break
+
+
 def _panel(altair: Any, cost: Cost) -> Any:
     """One roofline."""
     dots = points(cost)
@@ -120,12 +142,7 @@ def _panel(altair: Any, cost: Cost) -> Any:
         "flops:Q", title="FLOP/s of one accelerator", axis=altair.Axis(format="~s"),
         scale=altair.Scale(type="log", domain=[floor, top], clamp=True),
     )  # fmt: skip
-    named_before: set[str] = set()  # an operation that is at one place in both kinds of step is named once
-    for at, dot in enumerate(dots):
-        place = f"{dot['operation']} {dot['intensity']:.2g} {dot['flops']:.1g}"
-        label = dot["operation"].partition(": ")[2] if dot["share"] >= LABELLED and place not in named_before else ""
-        named_before.add(place)
-        dot |= {"above": label if at % 2 else "", "below": "" if at % 2 else label}
+    _place(dots, (low, max(line["intensity"] for line in lines)), (floor, top))
     roof = (
         altair.Chart(altair.Data(values=lines))
         .mark_line(color="#555", strokeWidth=1.2)
@@ -139,7 +156,8 @@ def _panel(altair: Any, cost: Cost) -> Any:
     )
     mark = altair.Chart(altair.Data(values=dots)).mark_point(filled=True, opacity=0.8)
     mark = mark.encode(
-        x=x, y=y, color=altair.Color("steps:N", title="operation of", scale=altair.Scale(range=["#f58518", "#4c78a8", "#54a24b"])),
+        x=x, y=y,
+        color=altair.Color("steps:N", title="operation of", scale=altair.Scale(range=["#f58518", "#4c78a8", "#54a24b"])),
         shape=altair.Shape("steps:N", title="operation of"),
         size=altair.Size("share:Q", title="share of the step's time", legend=altair.Legend(format="%")),
         tooltip=["operation:N", "intensity:Q", "flops:Q", "share:Q"],
@@ -153,7 +171,7 @@ def _panel(altair: Any, cost: Cost) -> Any:
     rate = cost.deployment.accelerator.bandwidth.value / TERA
     subtitle = f"sloped: {rate:.3g} TB/s of memory; flat: dense peaks; dots: what operations reach, launches included"
     title = altair.TitleParams(headline(cost), subtitle=subtitle, anchor="start")
-    return altair.layer(roof, named, mark, *words).properties(width=720, height=420, title=title)
+    return altair.layer(roof, named, mark, *words).properties(width=WIDTH, height=HEIGHT, title=title)
 
 
 def roofline(costs: Sequence[Cost]) -> Any:
@@ -217,4 +235,4 @@ def receipt(costs: Sequence[Cost], names: Sequence[str]) -> Any:
     alike = all(cost.tokens_per_request == tokens for cost in costs)
     asked = f"{tokens['input'] + tokens['cached']:,.0f} input and {tokens['output']:,.0f} output tokens each"
     title = altair.TitleParams("What a request pays for", subtitle=asked if alike else "", anchor="start")
-    return drawn.properties(width=720, height=altair.Step(36), title=title)
+    return drawn.properties(width=WIDTH, height=altair.Step(36), title=title)
