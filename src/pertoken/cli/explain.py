@@ -24,14 +24,16 @@ PICTURES = (".png", ".svg")
 @click.argument("model", nargs=-1, shell_complete=complete("models"))
 @knob_options
 @click.option("--scenario", metavar="FILE.toml", help="Read knobs from a file; options given here come first.")
-@click.option("--depth", type=click.IntRange(1, 5), default=3, show_default=True, help="How deep the tree is shown.")
+@click.option(
+    "--depth", type=click.IntRange(1, 5), help="How deep the tree is shown (default: 3, with --json all of it)."
+)
 @click.option("--what-if", "what_if", multiple=True, metavar="NAME", help="Explain what one counterfactual changes.")
 @click.option("--cite", is_flag=True, help="Print the references behind the result as BibTeX.")
 @click.option("--chart", type=click.Choice(CHARTS), help="Chart that -o FILE.png or .svg draws (default: roofline).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, the whole tree.")
 @click.option("-o", "--output-file", "target", metavar="FILE", help="Also write .txt .md .html .json .bib .png .svg.")
 def explain(
-    model: tuple[str, ...], scenario: str | None, depth: int, what_if: tuple[str, ...], cite: bool, chart: str | None,
+    model: tuple[str, ...], scenario: str | None, depth: int | None, what_if: tuple[str, ...], cite: bool, chart: str | None,
     as_json: bool, target: str | None, **given: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Why tokens cost what they do: money, seconds, steps, operations, FLOP and bytes, each with its source.
@@ -67,7 +69,7 @@ def explain(
 class _Why:
     """What is to be explained: one case, or two and their difference."""
 
-    def __init__(self, costs: list[Cost], what_if: tuple[str, ...], depth: int) -> None:
+    def __init__(self, costs: list[Cost], what_if: tuple[str, ...], depth: int | None) -> None:
         from pertoken.report.text import case_name
 
         self.costs, self.depth = costs, depth
@@ -96,16 +98,18 @@ class _Why:
         from pertoken.report import explaining
 
         if len(self.costs) == 2:
-            return explaining.difference_text(self.costs[0], self.costs[1], (self.names[0], self.names[1]), self.depth)
-        return explaining.tree_text(self.costs[0], self.depth)
+            return explaining.difference_text(
+                self.costs[0], self.costs[1], (self.names[0], self.names[1]), self.depth or explaining.DEPTH
+            )
+        return explaining.tree_text(self.costs[0], self.depth or explaining.DEPTH)
 
     def json(self) -> str:
-        """The same as data, whole."""
+        """The same as data, whole unless a depth was given."""
         from pertoken.report import explaining
 
         if len(self.costs) == 2:
-            return explaining.difference_json(self.costs[0], self.costs[1], (self.names[0], self.names[1]))
-        return explaining.tree_json(self.costs[0], {})
+            return explaining.difference_json(self.costs[0], self.costs[1], (self.names[0], self.names[1]), self.depth)
+        return explaining.tree_json(self.costs[0], self.depth)
 
 
 def _check(path: Path | None, cite: bool, chart: str | None) -> None:

@@ -40,8 +40,8 @@ class Branch:
         """After less before."""
         return self.after - self.before
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
+    def as_dict(self, depth: int | None = None) -> dict[str, Any]:
+        """Plain data, ``depth`` levels of children; None for all."""
         found: dict[str, Any] = {
             "name": self.name,
             "mark": self.mark,
@@ -52,8 +52,9 @@ class Branch:
         if self.facts:
             keys = ("name", "unit", "before", "after")
             found["facts"] = [dict(zip(keys, fact, strict=True)) for fact in self.facts]
-        if self.children:
-            found["children"] = [child.as_dict() for child in self.children]
+        if self.children and depth != 0:
+            less = None if depth is None else depth - 1
+            found["children"] = [child.as_dict(less) for child in self.children]
         return found
 
 

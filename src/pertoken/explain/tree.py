@@ -58,8 +58,8 @@ class Node:
             return self
         return next((c.find(*names[1:]) for c in self.children if c.name == names[0]), None)
 
-    def as_dict(self, usd_per_second: float | None) -> dict[str, Any]:
-        """Plain data, dollars included where there is a rate."""
+    def as_dict(self, usd_per_second: float | None, depth: int | None = None) -> dict[str, Any]:
+        """Plain data, dollars included where there is a rate; ``depth`` levels of children, None for all."""
         found: dict[str, Any] = {
             "name": self.name,
             "value": self.seconds,
@@ -71,8 +71,9 @@ class Node:
                 found[key] = getattr(self, key)
         if self.facts:
             found["facts"] = [fact.as_dict() for fact in self.facts]
-        if self.children:
-            found["children"] = [child.as_dict(usd_per_second) for child in self.children]
+        if self.children and depth != 0:
+            less = None if depth is None else depth - 1
+            found["children"] = [child.as_dict(usd_per_second, less) for child in self.children]
         return found
 
 
@@ -91,9 +92,9 @@ class Tree:
     root: Node
     usd_per_second: float | None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return self.root.as_dict(self.usd_per_second)
+    def as_dict(self, depth: int | None = None) -> dict[str, Any]:
+        """Plain data, ``depth`` levels of it; None for all."""
+        return self.root.as_dict(self.usd_per_second, depth)
 
 
 def _sum(name: str, children: Iterable[Node], facts: tuple[Fact, ...] = ()) -> Node:

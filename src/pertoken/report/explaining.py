@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from pertoken.cost import Cost
 from pertoken.explain.difference import Branch, difference
@@ -194,19 +193,20 @@ def _causes(root: Branch) -> list[str]:
     return ["; ".join(texts)] if texts else []
 
 
-def tree_json(cost: Cost, extra: dict[str, Any]) -> str:
-    """The tree as JSON: seconds and dollars of a mean request at every node."""
-    found = {"per": "request", "tree": cost.explain().as_dict(), "assumed": cost.assumed, "scenario": cost.scenario}
-    return json.dumps(clean(found | extra), indent=2, allow_nan=False) + "\n"
+def tree_json(cost: Cost, depth: int | None = None) -> str:
+    """The tree as JSON: seconds and dollars of a mean request at every node; ``depth`` levels, None for all."""
+    tree = cost.explain().as_dict(depth)
+    found = {"per": "request", "tree": tree, "assumed": cost.assumed, "scenario": cost.scenario}
+    return json.dumps(clean(found), indent=2, allow_nan=False) + "\n"
 
 
-def difference_json(before: Cost, after: Cost, names: tuple[str, str]) -> str:
-    """The difference as JSON."""
+def difference_json(before: Cost, after: Cost, names: tuple[str, str], depth: int | None = None) -> str:
+    """The difference as JSON; ``depth`` levels, None for all."""
     root, unit = difference(before.explain(), after.explain())
     found = {
         "per": "request",
         "unit": unit,
         "cases": [{"name": n, "scenario": c.scenario} for n, c in zip(names, (before, after), strict=True)],
-        "difference": root.as_dict(),
+        "difference": root.as_dict(depth),
     }
     return json.dumps(clean(found), indent=2, allow_nan=False) + "\n"
