@@ -1,7 +1,7 @@
 """DeepSeek-V3 as DeepSeek serves it, predicted against what DeepSeek published of February 2025.
 
-Measured figures: the overview of the V3/R1 inference system (open-infra-index, day 6, 24 hours of 27 and 28 February 2025) and the
-profiles of prefill and decode (profile-data), as quoted by LMSYS, 2025-05-05. Read 2026-11-22.
+Measured figures: the overview of the V3/R1 inference system (open-infra-index, day 6, 24 hours of 27 and 28 February 2025) and
+the profiles of prefill and decode (profile-data), as quoted by LMSYS, 2025-05-05. Read 2026-11-22.
 
 The inputs are the model, the accelerator, the expert-parallel sizes, lengths, speed per user and the cache share; no throughput.
 """
@@ -72,19 +72,29 @@ def main() -> None:
     """Print measured against predicted, and the utilisation that production implies."""
     print(f"{'tok/s of a node of 8 H800':<42} measured  predicted   error  no overlap")
     for what, measured, with_overlap, without in rows():
-        print(f"{what:<42} {measured:>8,.0f}  {with_overlap:>9,.0f}  {with_overlap / measured - 1:+6.1%}  {without:>10,.0f}")
+        print(
+            f"{what:<42} {measured:>8,.0f}  {with_overlap:>9,.0f}  {with_overlap / measured - 1:+6.1%}  {without:>10,.0f}"
+        )
     free = prefill(deployment(32, network="10TB/s"), 4096.0)
     print()
-    print(f"with a network that takes no time the prefill profile would be {free:,.0f}: what all-to-all leaves visible is the rest")
+    print(
+        f"with a network that takes no time the prefill profile would be {free:,.0f}: what all-to-all leaves visible is the rest"
+    )
     able, share = utilisation()
     computed = PRODUCTION["input"] * (1.0 - CACHED)
-    print(f"production prefill: {PRODUCTION['input']:,.0f} input tok/s, of which {computed:,.0f} computed; a busy node computes")
+    print(
+        f"production prefill: {PRODUCTION['input']:,.0f} input tok/s, of which {computed:,.0f} computed; a busy node computes"
+    )
     print(f"{able:,.0f} by prediction, so its prefill nodes work {share:.0%} of the time")
     output = NODE * USERS[1] * batch_at(deployment(144), USERS[1], CONTEXT)
     usd = RENT * NODE / 3600 * 1e6
     paid = (usd / PRODUCTION["input"], usd / computed, usd / PRODUCTION["output"])
-    print(f"at ${RENT:.2f} per accelerator-hour production pays ${paid[0]:.3f} per million input, ${paid[1]:.3f} uncached, and")
-    print(f"${paid[2]:.3f} output; busy nodes would cost ${usd / able:.3f} uncached input and ${usd / output:.3f} output")
+    print(
+        f"at ${RENT:.2f} per accelerator-hour production pays ${paid[0]:.3f} per million input, ${paid[1]:.3f} uncached, and"
+    )
+    print(
+        f"${paid[2]:.3f} output; busy nodes would cost ${usd / able:.3f} uncached input and ${usd / output:.3f} output"
+    )
 
 
 if __name__ == "__main__":

@@ -44,9 +44,7 @@ def test_a_busy_link_gains_and_a_free_one_loses() -> None:
     step = STEPS["prefill"]
     assert total_seconds(hidden.run(step)) < total_seconds(slow.run(step))
     fast, wasted = pair(1e15)
-    fast, wasted = (
-        replace(d, chooser=replace(d.chooser, efficiency=maker.ideal())) for d in (fast, wasted)
-    )
+    fast, wasted = (replace(d, chooser=replace(d.chooser, efficiency=maker.ideal())) for d in (fast, wasted))
     decode = STEPS["decode"]
     assert total_seconds(wasted.run(decode)) >= total_seconds(fast.run(decode)) * 0.999
 

@@ -24,7 +24,9 @@ def test_changes_add_up_at_every_branch_and_turn_round() -> None:
             assert sum(c.change for c in branch.children) == pytest.approx(branch.change, rel=1e-9, abs=1e-18)
     assert forth.change == pytest.approx(-back.change)
     assert {b.name for b in walk(forth) if b.mark == "+"} == {b.name for b in walk(back) if b.mark == "-"}
-    assert any(b.mark == "+" and b.name.startswith("links/") for b in walk(forth)), "two accelerators talk, one does not"
+    assert any(b.mark == "+" and b.name.startswith("links/") for b in walk(forth)), (
+        "two accelerators talk, one does not"
+    )
     assert forth.mark == "~"
 
 

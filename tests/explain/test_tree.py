@@ -68,7 +68,9 @@ def test_a_branch_counted_twice_is_noticed() -> None:
 @pytest.mark.parametrize("name", sorted(maker.KINDS))
 def test_tokens_together_pay_for_the_whole_operation(name: str) -> None:
     """What all kinds of token owe of an operation in a kind of step is its time in that step."""
-    cost = price_deployment(maker.deploy(maker.KINDS[name]()), Workload(3000, 50, concurrency=8.0, cached=0.3), rent(2.0))
+    cost = price_deployment(
+        maker.deploy(maker.KINDS[name]()), Workload(3000, 50, concurrency=8.0, cached=0.3), rent(2.0)
+    )
     owed: dict[tuple[str, str], float] = defaultdict(float)
     times: dict[tuple[str, str], float] = {}
     shares: dict[str, float] = {}
