@@ -12,7 +12,7 @@ from pertoken.explain.costed import Costed
 from pertoken.model.attention import GroupedQuery, Latent
 from pertoken.model.feedforward import Experts
 from pertoken.model.recurrent import Recurrent
-from pertoken.sources import Sourced
+from pertoken.sources import USER, Sourced
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _read(cost: Costed) -> list[Reference]:
         a.bandwidth,
         *((a.link.bandwidth,) if a.link and d.accelerators > 1 else ()),
     ]
-    sources = {(s.source.title, s.source.url): s.source for s in used}
+    sources = {(s.source.title, s.source.url): s.source for s in used if s.source != USER}
     found = []
     for number, source in enumerate(sources.values(), 1):
         day = source.date or source.read

@@ -50,6 +50,19 @@ def _rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
     return rows
 
 
+def _beyond(before: Cost, after: Cost) -> str:
+    """Times that no longer meet a goal, in words."""
+    goals, missed = before.workload.goals, []
+    for name in ("ttft", "tpot"):
+        goal = getattr(goals, name) * 1.002  # a goal that binds is met to rounding
+        old, new = (
+            (c.operating.ttft_s if name == "ttft" else float(c.operating.state.tpot_s)) for c in (before, after)
+        )
+        if old <= goal < new:
+            missed.append(f"{name.upper()} {format_seconds(new)}")
+    return ", ".join(missed)
+
+
 def as_text(outcomes: Sequence[Outcome]) -> str:
     """The table, then what each row assumes, and which could not apply."""
     lines = table(_rows(outcomes), left=(0, 7))
@@ -73,14 +86,11 @@ def as_text(outcomes: Sequence[Outcome]) -> str:
             shown = format_money(seconds * unit * 1e6) if cost.rate else f"{seconds * 1e6:.4g} accelerator-seconds"
             share = seconds / cost.accelerator_s.output.value
             lines += wrap(f"of which {name}: {shown} per million output tokens ({share:.0%})", "      ", "      ")
-        state, limits = cost.operating.state, (before.operating.bound, cost.operating.bound)
-        if limits[0] != limits[1]:
-            lines += wrap(f"throughput is then limited by {limits[1]}", "      ", "      ")
-        ttft, tpot, goals = cost.operating.ttft_s, float(state.tpot_s), cost.workload.goals
-        if tpot > goals.tpot * 1.002 or ttft > goals.ttft * 1.002:
-            lines += wrap(
-                f"beyond the goals: TTFT {format_seconds(ttft)}, TPOT {format_seconds(tpot)}", "      ", "      "
-            )
+        if cost.operating.bound != before.operating.bound:
+            lines += wrap(f"throughput is then limited by {cost.operating.bound}", "      ", "      ")
+        times = _beyond(before, cost)
+        if times:
+            lines += wrap(f"beyond the goals, which the case as it is meets: {times}", "      ", "      ")
     return plain("\n".join(lines) + "\n")
 
 

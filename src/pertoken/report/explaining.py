@@ -153,7 +153,7 @@ def _branch_rows(branch: Branch, whole: float, unit: str, depth: int, at: int = 
             rows += _branch_rows(child, whole, unit, depth, at + 1)
     if len(small) >= 2:
         sums = [sum(getattr(c, key) for c in small) for key in ("before", "after", "change")]
-        mark = "=" if all(c.mark == "=" for c in small) else "~"
+        mark = small[0].mark if len({c.mark for c in small}) == 1 else "~"
         rest = [money(sums[0]), money(sums[1]), money(sums[2], sign=True)]
         rows.append([f"{mark} {'  ' * (at + 1)}{len(small)} that differ less", *rest])
     return rows

@@ -102,7 +102,9 @@ def _cache_in(name: str) -> Counterfactual:
         found = repriced(cost, replace(d, precision=replace(d.precision, kv=name)))
         return Case(
             found,
-            (f"{form.cache:g} bytes an element, scales included; attention's arithmetic stays in half precision",),
+            (
+                f"{form.cache:g} byte{'s' * (form.cache != 1)} an element, scales included; attention's arithmetic stays in half precision",
+            ),
         )
 
     return Counterfactual(f"kv-{name}", f"the KV cache in {name}", make)
