@@ -51,6 +51,16 @@ def test_bars_sum_to_the_bill() -> None:
     assert sum(parts.values()) == pytest.approx(paid, rel=1e-9)
 
 
+@pytest.mark.parametrize(("name", "on"), [("llama-3.1-8b", "h100-sxm"), ("deepseek-v3", "8xh200-sxm")])
+def test_the_scale_holds_every_line_and_dot(name: str, on: str) -> None:
+    """A clamped end would bend the roof."""
+    pytest.importorskip("altair")
+    spec = pictures.roofline([price(name, on=on, **JOB)]).to_dict()
+    for layer in spec["layer"]:
+        low, high = layer["encoding"]["y"]["scale"]["domain"]
+        assert all(low <= value["flops"] <= high for value in layer["data"]["values"])
+
+
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
 def test_charts_are_written(tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("altair")

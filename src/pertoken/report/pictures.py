@@ -26,6 +26,7 @@ ROOFS = ("bf16", "fp16", "fp8", "int8", "nvfp4", "mxfp4", "fp4", "int4")
 COLOURS = {"input": "#4c78a8", "cached": "#72b7b2", "output": "#f58518", "idle": "#bab0ac"}
 LABELLED = 0.01  # share of a step's time from which an operation is named
 MOST_BARS = 40
+MOST_PANELS = 8
 WIDTH, HEIGHT = 720, 420
 LETTER, LINE = 5.5, 10.0  # room of a letter and of a line of a label [pixel]
 
@@ -125,17 +126,25 @@ def _place(dots: list[dict[str, Any]], across: tuple[float, float], up: tuple[fl
                 break
 
 
+def _drawn(altair: Any, lines: list[dict[str, Any]], x: Any, y: Any) -> tuple[Any, Any]:
+    """Roofs, and their names at the right end."""
+    last = max(line["intensity"] for line in lines)
+    roof = altair.Chart(altair.Data(values=lines)).mark_line(color="#555", strokeWidth=1.2)
+    name = altair.Chart(altair.Data(values=[line for line in lines if line["intensity"] == last]))
+    named = name.mark_text(align="right", dy=-6, color="#555").encode(x=x, y=y, text="roof:N")
+    return roof.encode(x=x, y=y, detail="roof:N"), named
+
+
 def _panel(altair: Any, cost: Cost) -> Any:
     """One roofline."""
     dots = points(cost)
     if not dots:
         raise PertokenError("there is nothing to draw: no operation has arithmetic")
     low = min(p["intensity"] for p in dots) / 2
-    ridge = (
-        max(p.value for p in cost.deployment.accelerator.flops.values()) / cost.deployment.accelerator.bandwidth.value
-    )
+    a = cost.deployment.accelerator
+    ridge = max(p.value for p in a.flops.values()) / a.bandwidth.value
     lines = roofs(cost, low, max(*(p["intensity"] for p in dots), ridge) * 4)
-    floor = 10 ** math.floor(math.log10(min(p["flops"] for p in dots)))
+    floor = 10 ** math.floor(math.log10(min(each["flops"] for each in (*dots, *lines))))
     top = 10 ** math.ceil(math.log10(max(line["flops"] for line in lines)))
     x = altair.X("intensity:Q", title="FLOP / byte of memory traffic", scale=altair.Scale(type="log", nice=False))
     y = altair.Y(
@@ -143,17 +152,6 @@ def _panel(altair: Any, cost: Cost) -> Any:
         scale=altair.Scale(type="log", domain=[floor, top], clamp=True),
     )  # fmt: skip
     _place(dots, (low, max(line["intensity"] for line in lines)), (floor, top))
-    roof = (
-        altair.Chart(altair.Data(values=lines))
-        .mark_line(color="#555", strokeWidth=1.2)
-        .encode(x=x, y=y, detail="roof:N")
-    )
-    ends = [line for line in lines if line["intensity"] == max(p["intensity"] for p in lines)]
-    named = (
-        altair.Chart(altair.Data(values=ends))
-        .mark_text(align="right", dy=-6, color="#555")
-        .encode(x=x, y=y, text="roof:N")
-    )
     mark = altair.Chart(altair.Data(values=dots)).mark_point(filled=True, opacity=0.8)
     mark = mark.encode(
         x=x, y=y,
@@ -168,10 +166,10 @@ def _panel(altair: Any, cost: Cost) -> Any:
         .encode(x=x, y=y, text=f"{where}:N")
         for where, dy in (("above", -5), ("below", 8))
     ]
-    rate = cost.deployment.accelerator.bandwidth.value / TERA
+    rate = a.bandwidth.value / TERA
     subtitle = f"sloped: {rate:.3g} TB/s of memory; flat: dense peaks; dots: what operations reach, launches included"
     title = altair.TitleParams(headline(cost), subtitle=subtitle, anchor="start")
-    return altair.layer(roof, named, mark, *words).properties(width=WIDTH, height=HEIGHT, title=title)
+    return altair.layer(*_drawn(altair, lines, x, y), mark, *words).properties(width=WIDTH, height=HEIGHT, title=title)
 
 
 def roofline(costs: Sequence[Cost]) -> Any:
@@ -183,6 +181,8 @@ def roofline(costs: Sequence[Cost]) -> Any:
         One case, or several.
     """
     altair = _altair()
+    if len(costs) > MOST_PANELS:
+        raise PertokenError(f"{len(costs)} rooflines were asked for; draw at most {MOST_PANELS} at once")
     panels = [_panel(altair, cost) for cost in costs]
     return panels[0] if len(panels) == 1 else altair.vconcat(*panels)
 

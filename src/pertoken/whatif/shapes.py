@@ -100,12 +100,8 @@ def _cache_in(name: str) -> Counterfactual:
         if not float(d.model.cache_bytes(2.0, 1.0)) > float(d.model.cache_bytes(1.0, 1.0)):
             raise PertokenError(f"{d.model.name} has no KV cache that grows with the context")
         found = repriced(cost, replace(d, precision=replace(d.precision, kv=name)))
-        return Case(
-            found,
-            (
-                f"{form.cache:g} byte{'s' * (form.cache != 1)} an element, scales included; attention's arithmetic stays in half precision",
-            ),
-        )
+        size = f"{form.cache:g} byte{'s' * (form.cache != 1)} an element, scales included"
+        return Case(found, (f"{size}; attention's arithmetic stays in half precision",))
 
     return Counterfactual(f"kv-{name}", f"the KV cache in {name}", make)
 
