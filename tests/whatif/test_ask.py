@@ -223,3 +223,25 @@ def test_all_spelled_out_names_are_read() -> None:
         assert read(spelled(known))[0].name == name
         assert isinstance(known.sentence(known.amount or 0.0), str)
     assert isinstance(what_if(case("closed"), "kv-fp8"), Outcome)
+
+
+def test_pools_and_drafts_agree_with_steps_timed_by_hand(closed: Cost) -> None:
+    """An independent account: a request needs so many steps of each pool, and a speculative step emits so many tokens."""
+    from pertoken.engine.roofline import total_seconds
+    from pertoken.engine.step import Decode, Prefill, Step
+
+    d = closed.deployment
+    pools = after(closed, "split-pools")
+    batch = float(pools.operating.state.batch)
+    chunk = d.run(Step((), Prefill(2.0, 4096.0, 0.0), 2.0))  # the token budget of 8,192 holds two prompts
+    decode = d.run(Step((Decode(batch, 4096 + 510 / 2),)))
+    seconds = float(total_seconds(chunk)) / 2 + 511 / batch * float(total_seconds(decode))
+    assert total(pools) == pytest.approx(d.split.tp * seconds, rel=1e-6)
+    case_ = what_if(closed, "speculative:2").after
+    assert case_ is not None
+    state, moments = case_.cost.operating.state, case_.cost.operating.moments
+    assert float(moments.decoded) == pytest.approx(511 / 2)
+    assert (moments.width, moments.accepted) == (3.0, 2.0)
+    mean = float(state.finished) * 511 / 2  # sequences that decode in a mean step
+    decoding = sum(float(k.share) * float(k.step.decode_sequences) for k in state.kinds)
+    assert decoding == pytest.approx(mean, rel=1e-6)

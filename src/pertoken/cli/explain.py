@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pertoken.cli.options import complete, knob_options, read_cases
+from pertoken.cli.options import complete, complete_what_if, knob_options, read_cases
 from pertoken.errors import PertokenError
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ PICTURES = (".png", ".svg")
 @click.option(
     "--depth", type=click.IntRange(1, 5), help="How deep the tree is shown (default: 3, with --json all of it)."
 )
-@click.option("--what-if", "what_if", multiple=True, metavar="NAME", help="Explain what one counterfactual changes.")
+@click.option(
+    "--what-if", "what_if", multiple=True, metavar="NAME", help="Explain what one counterfactual changes.",
+    shell_complete=complete_what_if,
+)  # fmt: skip
 @click.option("--cite", is_flag=True, help="Print the references behind the result as BibTeX.")
 @click.option("--chart", type=click.Choice(CHARTS), help="Chart that -o FILE.png or .svg draws (default: roofline).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, the whole tree.")

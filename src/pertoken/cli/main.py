@@ -12,7 +12,7 @@ import click
 from pertoken import __version__
 from pertoken.cli.calibrate import calibrate
 from pertoken.cli.explain import explain
-from pertoken.cli.options import WHAT_IF, complete, knob_options, read_cases
+from pertoken.cli.options import WHAT_IF, complete, complete_what_if, knob_options, read_cases
 from pertoken.cli.validate import validate
 from pertoken.errors import PertokenError
 
@@ -48,7 +48,7 @@ def cli() -> None:
 @click.argument("model", nargs=-1, shell_complete=complete("models"))
 @knob_options
 @click.option("--scenario", metavar="FILE.toml", help="Read knobs from a file; options given here come first.")
-@click.option("--what-if", "what_if", multiple=True, metavar="NAME", help=WHAT_IF)
+@click.option("--what-if", "what_if", multiple=True, metavar="NAME", help=WHAT_IF, shell_complete=complete_what_if)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option(

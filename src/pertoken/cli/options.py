@@ -40,6 +40,13 @@ def knob_options(command: Any) -> Any:
     return command
 
 
+def complete_what_if(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Counterfactuals as they are written."""
+    from pertoken.whatif.ask import ALL, COUNTERFACTUALS, spelled
+
+    return [name for name in (ALL, *map(spelled, COUNTERFACTUALS.values())) if name.startswith(incomplete)]
+
+
 WHAT_IF = "no-kv-cache, kv-fp8, window:4096, speculative:2.5 and so on, or all: what that changes."
 
 

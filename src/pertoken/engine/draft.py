@@ -56,8 +56,9 @@ def draft_model(model: Model) -> tuple[Model, str]:
     if model.mtp:
         block, what = model.mtp[0], "its own multi-token-prediction layer"
     else:
-        last = model.blocks[-1]
-        block, what = Block(1, last.attention, last.feedforward, last.norms), "one layer shaped like its last"
+        attention = next((b.attention for b in reversed(model.blocks) if b.attention), None)
+        feedforward = next((b.feedforward for b in reversed(model.blocks) if b.feedforward), None)
+        block, what = Block(1, attention, feedforward), "one layer shaped like its last"
     return replace(model, name=f"{model.name} draft", blocks=(replace(block, count=1),), mtp=(), extra=0), what
 
 

@@ -70,9 +70,10 @@ def as_text(outcomes: Sequence[Outcome]) -> str:
     bound = ", ".join(
         f"{token} by {name} ({share:.0%})" for token in TOKENS for name, share in [binding(before, token)]
     )
+    legend = "" if outcomes[0].priced else "s: accelerator-seconds; "
     lines += wrap(
-        f"input: all of it, cached or not. A token is bound by what takes most of its time; as it is, {bound}; throughput is"
-        f" limited by {before.operating.bound}.", "  ", "  ",
+        f"{legend}input: all of it, cached or not. A token is bound by what takes most of its time; as it is, {bound}; throughput"
+        f" is limited by {before.operating.bound}.", "  ", "  ",
     )  # fmt: skip
     for outcome in outcomes:
         if outcome.after is None:

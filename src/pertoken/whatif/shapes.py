@@ -96,7 +96,7 @@ def _cache_in(name: str) -> Counterfactual:
     def make(cost: Cost, _: float) -> Case:
         d, form = cost.deployment, number_format(name)
         if d.kv_bytes <= form.cache:
-            raise PertokenError(f"the KV cache is kept in {d.precision.kv} already, {d.kv_bytes:g} bytes an element")
+            raise PertokenError(f"the KV cache is kept in {d.precision.kv} already, {d.kv_bytes:g} B an element")
         if not float(d.model.cache_bytes(2.0, 1.0)) > float(d.model.cache_bytes(1.0, 1.0)):
             raise PertokenError(f"{d.model.name} has no KV cache that grows with the context")
         found = repriced(cost, replace(d, precision=replace(d.precision, kv=name)))

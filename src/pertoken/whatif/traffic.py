@@ -116,7 +116,7 @@ def no_kv_cache(cost: Cost, _: float) -> Case:
     return Case(
         made,
         (
-            f"steps are filled with passes of {mean:,.0f} tokens on average up to {again.tokens:,.0f} tokens; an output token"
+            f"a pass holds {mean:,.0f} tokens on average, and a step {again.tokens:,.0f} tokens of passes; an output token"
             f" then takes {format_seconds(tpot)}, whatever the goal; no prefix is cached either, and the"
             " machine is taken to be busy all the time",
         ),
