@@ -119,9 +119,8 @@ class _Planter:
     def __init__(self, cost: Costed) -> None:
         self.cost, self.facts = cost, Facts(cost)
         self.state = cost.operating.state
-        self.each = cost.deployment.split.tp / float(
-            self.state.finished
-        )  # accelerator-s of a request per s of the step
+        # accelerator-seconds of a request for each second of the mean step
+        self.each = cost.deployment.split.tp / float(self.state.finished)
 
     def root(self) -> Node:
         """A mean request."""
