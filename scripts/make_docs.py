@@ -16,6 +16,7 @@ from pertoken.knobs import KNOBS
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"```console\n\$ (?P<command>(?:pertoken|python benchmarks/)[^\n]*)\n(?P<output>.*?)```", re.DOTALL)
+COUNTERFACTUALS = re.compile(r"(<!-- counterfactuals -->\n).*?(<!-- end of counterfactuals -->)", re.DOTALL)
 TABLE = re.compile(r"(<!-- errors -->\n).*?(<!-- end of errors -->)", re.DOTALL)
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 
@@ -34,8 +35,18 @@ def run(command: str) -> str:
 
 
 def renewed(page: str) -> str:
-    """A page with all its examples run again."""
+    """A page with all its examples run again, and its table of counterfactuals."""
+    page = COUNTERFACTUALS.sub(lambda m: f"{m[1]}{counterfactuals()}{m[2]}", page)
     return BLOCK.sub(lambda m: f"```console\n$ {m['command']}\n{run(m['command'])}```", page)
+
+
+def counterfactuals() -> str:
+    """A line of a table for each counterfactual."""
+    from pertoken.whatif.ask import COUNTERFACTUALS as KNOWN
+    from pertoken.whatif.ask import spelled
+
+    head = "| name | what would be otherwise |\n|---|---|\n"
+    return head + "".join(f"| `{spelled(c)}` | {c.sentence(c.amount or 0.0)} |\n" for c in KNOWN.values())
 
 
 def knob_page() -> str:

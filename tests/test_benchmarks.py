@@ -36,6 +36,18 @@ def test_predictions_are_near_what_was_measured(capsys: pytest.CaptureFixture[st
     assert median(abs(error) for error in errors) < 8
 
 
+def test_a_production_service_is_predicted_within_a_quarter() -> None:
+    deepseek = load("deepseek")
+    rows = list(deepseek.rows())
+    assert len(rows) == 5
+    for what, measured, predicted, without in rows:
+        assert abs(predicted / measured - 1) < 0.25, what
+        assert without < predicted, what
+    able, share = deepseek.utilisation()
+    assert 0.3 < share < 1.0
+    assert able > deepseek.PRODUCTION["input"] * (1 - deepseek.CACHED)
+
+
 def test_a_sweep_is_far_quicker_than_one_by_one() -> None:
     cost = price("llama-3.1-70b", on="8xh100-sxm", dtype="fp8", input=1024, output=256, concurrency=32)
     random = np.random.default_rng(2)

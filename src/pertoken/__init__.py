@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pertoken.serving.lengths import Lengths
     from pertoken.serving.workload import Goals, Workload
     from pertoken.sweep import sweep
+    from pertoken.whatif.ask import what_if
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "load",
     "price",
     "sweep",
+    "what_if",
 ]
 
 _HOME = {
@@ -38,6 +40,7 @@ _HOME = {
     "Goals": "serving.workload",
     "Workload": "serving.workload",
     "sweep": "sweep",
+    "what_if": "whatif.ask",
 }
 
 

@@ -10,7 +10,9 @@ from typing import Any
 from pertoken.attribution.ledger import TOKENS, Entry, by_token, ledger
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
+from pertoken.explain.summary import Explained
 from pertoken.money.rate import Rate
+from pertoken.serving.lengths import Moments
 from pertoken.serving.operating import Operating, operate
 from pertoken.serving.steady import Steady, steady
 from pertoken.serving.workload import Workload
@@ -129,8 +131,8 @@ class Change:
     after: float
 
 
-@dataclass(frozen=True)
-class Cost:
+@dataclass(frozen=True, repr=False)
+class Cost(Explained):
     """What a token costs here. Made by `price_deployment`.
 
     Parameters
@@ -221,7 +223,8 @@ class Cost:
     def _lone_cached(self, case: str) -> float:
         """Accelerator-seconds of a first cached token where the traffic has none [s]."""
         share = 0.01
-        moments = self.workload.lengths.moments(share)
+        own = self.operating.moments
+        moments = replace(self.workload.lengths.moments(share), width=own.width, accepted=own.accepted)
         if moments.cached <= 0:  # prompts of one token have nothing to cache
             return 0.0
         state = steady(self.deployment, moments, self.operating.state.finished)
@@ -346,6 +349,7 @@ def price_deployment(
     rate: Rate | None,
     paid_share: float = 1.0,
     basis: str = "usage",
+    moments: Moments | None = None,
     **notes: Any,
 ) -> Cost:
     """Price a workload on a deployment.
@@ -358,6 +362,8 @@ def price_deployment(
         Share of paid time in which the deployment works, above 0 and up to 1; only where no request rate is given.
     basis : str
         ``usage`` or ``allocation``.
+    moments : Moments, optional
+        Averages of the lengths where they differ from the workload's own (speculative decoding).
     **notes
         ``rate_missing``, ``assumed`` and ``scenario`` of `Cost`.
     """
@@ -370,4 +376,4 @@ def price_deployment(
             f"--utilisation {paid_share:g} and --{workload.mode} cannot both be given: a request rate decides how busy the"
             " accelerators are; leave one out"
         )
-    return Cost(deployment, workload, operate(deployment, workload), rate, paid_share, basis, **notes)
+    return Cost(deployment, workload, operate(deployment, workload, moments), rate, paid_share, basis, **notes)

@@ -122,6 +122,10 @@ KNOBS: Mapping[str, Knob] = {
             "network", "bytes", "Bandwidth between link domains, one direction, per accelerator (default: 50GB/s).", "machine",
             "byte/s", 1e6, 1e13,
         ),
+        Knob(
+            "overlap", "choice", "micro-batches: the all-to-all of expert parallel runs behind the other half of the batch"
+            " (default: none).", "machine", choices=("none", "micro-batches"),
+        ),
         Knob("engine", "text", "Engine profile (default: vllm).", "machine"),
         Knob(
             "efficiency", "text", "Own calibration, as pertoken calibrate writes it (default: the efficiencies that ship).",

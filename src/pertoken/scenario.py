@@ -225,6 +225,10 @@ class Resolver:
         found.append(f"{format_seconds(LAUNCH_S)} to launch a small kernel")
         if d.accelerators > 1 and d.accelerator.in_slots:
             found.append(f"up to {d.fabric.domain} accelerators share the PCIe of one host")
+        if d.overlap != "none":
+            found.append(
+                "the all-to-all of one micro-batch hides whole behind the other's work, as far as that is long enough"
+            )
         if d.crosses_domains:
             given = (
                 "" if "network" in self.knobs else f"network of {format_bytes(d.fabric.network)}/s per accelerator and "
@@ -284,7 +288,7 @@ class Resolver:
             half = precision if precision.kv != "bf16" or accelerator.half == "bf16" else replace(precision, kv="fp16")
             profile = self.profile(accelerator)
             chooser = machines.chooser(accelerator, profile, self.calibration)
-            found = Deployment(model, half, accelerator, split, profile, chooser, network)
+            found = Deployment(model, half, accelerator, split, profile, chooser, network, k.get("overlap", "none"))
             if split.dp == 1 or "dp" in k or "pp" in k or found.fits(longest):
                 return found
             # one replica does not fit a link domain: the domains become pipeline stages

@@ -18,7 +18,7 @@ SANE: dict[str, list[Any]] = {
     "kv_dtype": ["bf16", "fp8", "int8"],
     "on": ["1xh100-sxm", "8xh100-sxm", "l40s", "2xt4", "16xb200-sxm", "xeon-8480", "3xmi300x", "m2-ultra", "100000xh100"],
     "tp": [1, 2, "4", 8], "pp": [1, 2, 3], "ep": [1, 2, 8], "dp": [1, 2, 5],
-    "network": ["50GB/s", 1e6, 1e13], "engine": ["vllm", "sglang", "trtllm"],
+    "network": ["50GB/s", 1e6, 1e13], "overlap": ["none", "micro-batches"], "engine": ["vllm", "sglang", "trtllm"],
     "efficiency": ["nowhere.toml", "", "."],
     "token_budget": [16, "8k", 1e7], "max_sequences": [1, 256, 1_000_000],
     "input": [1, 1000, "uniform:5-900", "p50=1020,p90=2734", 100_000], "output": [1, 2, 500, "uniform:1-2"],
@@ -34,7 +34,8 @@ INSANE: list[Any] = [
 ARGUMENTS = st.lists(
     st.one_of(
         st.sampled_from([
-            "price", "list", "show", "model", "models", "accelerator", "engine", "llama-3.1-8b", "gemma-3-1b", "h100-sxm",
+            "price", "explain", "--what-if", "all", "kv-fp8", "--depth", "--cite", "--chart", "receipt", "list", "show",
+            "model", "models", "accelerator", "engine", "llama-3.1-8b", "gemma-3-1b", "h100-sxm",
             "--json", "--csv", "-h", "--version", "--", "-", "8xh100-sxm", "1e5", "-1", "nan", "fp8",
         ]),
         st.sampled_from([knob.flag for knob in KNOBS.values() if knob.name != "model"]),

@@ -209,8 +209,8 @@ def _profile(row: Row, accelerator: Accelerator) -> Profile:
     profile = machines.profile_of(row.engine, row.version, row.date).on(accelerator)
     for name, value in row.settings.items():
         now = getattr(profile, name)
-        given = bool(value) if isinstance(now, bool) else replace(now, value=value, note="")
-        profile = replace(profile, **{name: given})
+        changed: dict[str, Any] = {name: bool(value) if isinstance(now, bool) else replace(now, value=value, note="")}
+        profile = replace(profile, **changed)
     if row.load == "saturated" and row.engine == "trtllm":
         return replace(profile, max_sequences=replace(profile.max_sequences, value=OFFLINE_SEQUENCES, note="offline"))
     if row.engine == "llamacpp":

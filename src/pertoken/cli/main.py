@@ -6,15 +6,15 @@ import difflib
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from pertoken import __version__
 from pertoken.cli.calibrate import calibrate
+from pertoken.cli.explain import explain
+from pertoken.cli.options import WHAT_IF, complete, complete_what_if, knob_options, read_cases
 from pertoken.cli.validate import validate
 from pertoken.errors import PertokenError
-from pertoken.knobs import KNOBS
 
 KINDS = ("models", "accelerators", "engines", "rates", "traces")
 SHOWN = ("model", "accelerator", "engine", "efficiency")
@@ -35,34 +35,6 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _complete(kind: str) -> Any:
-    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
-        from pertoken.catalog import files
-
-        count, times, start = incomplete.rpartition("x") if kind == "accelerators" else ("", "", incomplete)
-        if not count.isdigit():
-            count, times, start = "", "", incomplete
-        return [f"{count}{times}{name}" for name in files.names(kind) if name.startswith(start)]
-
-    return complete
-
-
-def _knob_options(command: Any) -> Any:
-    """One option for each knob; each may be given more than once, which compares."""
-    completions = {"on": _complete("accelerators"), "engine": _complete("engines")}
-    for knob in reversed([k for k in KNOBS.values() if k.name != "model"]):
-        unit = f" [{knob.unit}]" if knob.unit else ""
-        command = click.option(
-            knob.flag,
-            knob.name,
-            multiple=True,
-            metavar="|".join(knob.choices) or knob.kind.upper(),
-            help=knob.doc + unit,
-            shell_complete=completions.get(knob.name),
-        )(command)
-    return command
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="pertoken")
 def cli() -> None:
@@ -73,9 +45,10 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("model", nargs=-1, shell_complete=_complete("models"))
-@_knob_options
+@click.argument("model", nargs=-1, shell_complete=complete("models"))
+@knob_options
 @click.option("--scenario", metavar="FILE.toml", help="Read knobs from a file; options given here come first.")
+@click.option("--what-if", "what_if", multiple=True, metavar="NAME", help=WHAT_IF, shell_complete=complete_what_if)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option(
@@ -88,6 +61,7 @@ def cli() -> None:
 def price(
     model: tuple[str, ...],
     scenario: str | None,
+    what_if: tuple[str, ...],
     as_json: bool,
     as_csv: bool,
     target: str | None,
@@ -102,54 +76,24 @@ def price(
     pertoken price llama-3.1-8b
     pertoken price llama-3.1-70b --on 8xh100-sxm --dtype fp8 --input 8192 --output 512 --rate rent:2.50
     pertoken price llama-3.1-70b --on 8xh100-sxm --on 8xmi300x --concurrency 64
+    pertoken price llama-3.1-70b --on 8xh100-sxm --what-if all
     """
-    from pertoken.report import document, export, text
-    from pertoken.scenario import MOST_CASES, combinations, price
+    from pertoken.cli import pricing
+    from pertoken.report import export
+    from pertoken.scenario import price
 
     if as_json and as_csv:
         raise PertokenError("--json and --csv cannot both be given; leave one out, or write the other with -o")
     path = Path(target).expanduser() if target else None
     if path:
         export.form_for(path)
-    typed = {name: list(values) for name, values in (("model", model), *given.items()) if values}
-    tables = [table | typed for table in (_read_scenario(scenario) if scenario else [{}])]
-    if any("model" not in table for table in tables):
-        raise PertokenError("no model was given; name one, such as: pertoken price llama-3.1-8b (pertoken list models)")
-    cases = [case for table in tables[: MOST_CASES + 1] for case in combinations(table)]
-    if len(cases) > MOST_CASES:
-        raise PertokenError(f"more than {MOST_CASES} cases were asked for; compare fewer at once")
-    costs = [price(**case) for case in cases]
-    if as_json:
-        shown = document.to_json(costs)
-    elif as_csv:
-        shown = document.to_csv(costs)
-    else:
-        shown = text.answer(costs[0]) if len(costs) == 1 else text.comparison(costs)
+    pricing.check(what_if)
+    costs = [price(**case) for case in read_cases(model, scenario, given, "pertoken price llama-3.1-8b")]
+    shown = pricing.Answers(costs, what_if)
     if path:  # first, so that a reader who closes the pipe early does not lose the file
-        export.export(costs, path)
+        export.write_whole(path, shown.file(path))
         click.echo(f"wrote {path}", err=True)
-    click.echo(shown, nl=False)
-
-
-def _read_scenario(name: str) -> list[dict[str, list[Any]]]:
-    """Knobs of a scenario file, each as a list: one table, or one for each of its ``[[cases]]``."""
-    from pertoken.catalog import files
-
-    found = files.read_toml(Path(name).expanduser())
-    tables = found.get("cases", [found])
-    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
-        raise PertokenError("cases of a scenario must be tables; write [[cases]] above the knobs of each")
-    if "cases" in found and len(found) > 1:
-        raise PertokenError("a scenario holds either knobs or [[cases]]; move the knobs into the cases")
-    return [{key: value if isinstance(value, list) else [value] for key, value in _known(t).items()} for t in tables]
-
-
-def _known(table: dict[str, Any]) -> dict[str, Any]:
-    """The table, if all its keys are knobs."""
-    for key in table:
-        if key.replace("-", "_") not in KNOBS:
-            raise PertokenError(f"{key[:60]!r} is no knob; use one of {', '.join(KNOBS)}")
-    return {key.replace("-", "_"): value for key, value in table.items()}
+    click.echo(shown.json() if as_json else shown.csv() if as_csv else shown.text(), nl=False)
 
 
 def _kind(text: str, known: tuple[str, ...]) -> str:
@@ -201,6 +145,7 @@ def _complain(sentence: str) -> None:
     click.echo("pertoken: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), err=True)
 
 
+cli.add_command(explain)
 cli.add_command(validate)
 cli.add_command(calibrate)
 

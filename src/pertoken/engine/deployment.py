@@ -8,13 +8,14 @@ from typing import Any
 
 from pertoken.engine.collectives import Fabric
 from pertoken.engine.ops import Operation, launching
+from pertoken.engine.overlap import OVERLAPS, micro_batched
 from pertoken.engine.parallel import Split, check_split
 from pertoken.engine.plan import build_plan
 from pertoken.engine.profile import Profile
 from pertoken.engine.roofline import Timed
 from pertoken.engine.step import Step
 from pertoken.engine.transfer import Chooser
-from pertoken.errors import DoesNotFit
+from pertoken.errors import DoesNotFit, PertokenError
 from pertoken.hardware.accelerator import Accelerator
 from pertoken.model.feedforward import Dense, Experts
 from pertoken.model.model import Block, Model
@@ -49,6 +50,8 @@ class Deployment:
         Shares of the datasheet's peaks that operations reach, by shape.
     network : float
         Bandwidth between link domains, one direction, per accelerator [byte/s].
+    overlap : str
+        ``micro-batches``: the expert-parallel all-to-all of half a batch runs behind the other half's work; ``none``.
 
     Raises
     ------
@@ -63,9 +66,17 @@ class Deployment:
     profile: Profile
     chooser: Chooser = field(repr=False)
     network: float = DEFAULT_NETWORK
+    overlap: str = "none"
 
     def __post_init__(self) -> None:
         check_split(self.model, self.split)
+        if self.overlap not in OVERLAPS:
+            raise PertokenError(f"--overlap is {str(self.overlap)[:40]!r}; use one of {', '.join(OVERLAPS)}")
+        if self.overlap != "none" and self.split.pool == 1:
+            raise PertokenError(
+                f"--overlap {self.overlap} hides the all-to-all of expert parallel, and {self.split} has none; give an --ep"
+                " above --tp, or leave --overlap out"
+            )
         for role in ("attention", "feedforward", "experts", "head"):
             self.accelerator.compute_for(self.precision.of(role))
 
@@ -117,7 +128,10 @@ class Deployment:
 
     def run(self, step: Step) -> list[Timed]:
         """Counts and seconds of every operation in one step of one lane."""
-        found = [timed for op in self.plan for timed in op.at(step)]
+        if self.overlap != "none":
+            found = micro_batched(self.plan, step)
+        else:
+            found = [timed for op in self.plan for timed in op.at(step)]
         return found + launching(step, found, self._launches_s, self.profile.graph_sequences.value)
 
     @cached_property

@@ -131,7 +131,7 @@ class AttentionOp(Operation):
         return CHAIN if self.attention.kind == "latent" else 1.0
 
     def at(self, step: Step) -> list[Timed]:
-        found = self._phase("decode", [(1.0, d.sequences, d.context, 0.0) for d in step.decodes])
+        found = self._phase("decode", [(d.new, d.sequences, d.context, 0.0) for d in step.decodes])
         if step.prefill:
             p = step.prefill
             found += self._phase("prefill", [(p.new, p.sequences, p.context, p.cached)])
@@ -309,7 +309,7 @@ class HostOp(Operation):
                 self.group,
                 self.count,
                 Work(),
-                overhead_s=self.sequence_s * step.decode_tokens,
+                overhead_s=self.sequence_s * step.decode_sequences,
                 output_tokens=step.decode_tokens,
             ),
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,7 +38,7 @@ class Prefill:
 
 @dataclass(frozen=True)
 class Decode:
-    """Sequences that get one output token each.
+    """Sequences that decode.
 
     Parameters
     ----------
@@ -46,10 +46,18 @@ class Decode:
         How many.
     context : float or ndarray
         Tokens of each in the cache [token].
+    new : float or ndarray
+        Tokens of each that pass the layers: one, and with speculative decoding its drafts [token].
     """
 
     sequences: Number
     context: Number
+    new: Number = 1.0
+
+    @property
+    def tokens(self) -> Number:
+        """Tokens that pass through the layers [token]."""
+        return self.sequences if isinstance(self.new, float) and self.new == 1.0 else self.sequences * self.new
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,12 @@ class Step:
 
     @cached_property
     def decode_tokens(self) -> Number:
-        """Sequences that decode, one token each [token]."""
+        """Tokens of decoding sequences, drafts included [token]."""
+        return sum(d.tokens for d in self.decodes) if self.decodes else 0.0
+
+    @cached_property
+    def decode_sequences(self) -> Number:
+        """Sequences that decode."""
         return sum(d.sequences for d in self.decodes) if self.decodes else 0.0
 
     @cached_property
@@ -87,10 +100,16 @@ class Step:
 
     @cached_property
     def emitted(self) -> Number:
-        """Output tokens emitted, those of finishing prompts included [token]."""
+        """Tokens that pass the head: output tokens, drafts to check, and the first of finishing prompts [token]."""
         return self.decode_tokens + self.finishing
 
     @cached_property
     def sequences(self) -> Number:
         """Sequences in the step."""
-        return self.decode_tokens + (self.prefill.sequences if self.prefill else 0.0)
+        return self.decode_sequences + (self.prefill.sequences if self.prefill else 0.0)
+
+    def scaled(self, factor: Number) -> Step:
+        """The same lengths with ``factor`` times the sequences."""
+        decodes = tuple(replace(d, sequences=d.sequences * factor) for d in self.decodes)
+        prefill = self.prefill and replace(self.prefill, sequences=self.prefill.sequences * factor)
+        return Step(decodes, prefill, self.finishing * factor)

@@ -138,9 +138,11 @@ def document(cost: Cost) -> dict[str, Any]:
     return found
 
 
-def to_json(costs: Sequence[Cost]) -> str:
-    """JSON of one answer, or ``{"cases": [...]}`` of several."""
+def to_json(costs: Sequence[Cost], extra: Sequence[Mapping[str, Any]] = ()) -> str:
+    """JSON of one answer, or ``{"cases": [...]}`` of several; ``extra`` holds further keys of each."""
     found = [document(cost) for cost in costs]
+    for answer, more in zip(found, extra, strict=False):
+        answer.update(clean(more))
     return json.dumps(found[0] if len(found) == 1 else {"cases": found}, indent=2, allow_nan=False) + "\n"
 
 

@@ -40,16 +40,18 @@ def _text(costs: Sequence[Cost]) -> str:
     return text.answer(costs[0]) if len(costs) == 1 else text.comparison(costs)
 
 
-def _markdown(costs: Sequence[Cost]) -> str:
-    return f"# What a token costs\n\n```text\n{_text(costs)}```\n"
+def as_markdown(shown: str, title: str = "What a token costs") -> str:
+    """Plain text as a page of Markdown."""
+    return f"# {title}\n\n```text\n{shown}```\n"
 
 
-def _html(costs: Sequence[Cost]) -> str:
+def as_html(shown: str, title: str = "What a token costs") -> str:
+    """Plain text as a page of HTML."""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>What a token costs</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width"><style>body{max-width:100ch;margin:2rem auto;padding:0 1rem;'
-        "font:1rem/1.5 system-ui}pre{overflow:auto;font-size:.85rem}</style></head><body><h1>What a token costs</h1>"
-        f"<pre>{html.escape(_text(costs))}</pre></body></html>\n"
+        "font:1rem/1.5 system-ui}pre{overflow:auto;font-size:.85rem}</style></head>"
+        f"<body><h1>{title}</h1><pre>{html.escape(shown)}</pre></body></html>\n"
     )
 
 
@@ -75,8 +77,8 @@ def _scenario(costs: Sequence[Cost]) -> str:
 FORMS: dict[str, Callable[[Sequence[Cost]], str]] = {
     ".json": document.to_json,
     ".csv": document.to_csv,
-    ".md": _markdown,
-    ".html": _html,
+    ".md": lambda costs: as_markdown(_text(costs)),
+    ".html": lambda costs: as_html(_text(costs)),
     ".txt": _text,
     ".toml": _scenario,
 }

@@ -178,22 +178,28 @@ def answer(cost: Cost) -> str:
     return plain("\n".join(line for part in parts for line in part) + "\n")
 
 
-def _varied(costs: Sequence[Cost]) -> list[str]:
+def varied(costs: Sequence[Cost]) -> list[str]:
     """Knobs that differ between cases."""
     keys = dict.fromkeys(key for cost in costs for key in cost.scenario)
     return [key for key in keys if len({str(cost.scenario.get(key)) for cost in costs}) > 1]
 
 
+def case_name(costs: Sequence[Cost], cost: Cost) -> str:
+    """What tells one case from the others."""
+    names = ", ".join(f"{key} {cost.scenario.get(key, 'default')}" for key in varied(costs))
+    return names or headline(cost)
+
+
 def comparison(costs: Sequence[Cost]) -> str:
     """Several answers as one table, with what makes each differ from the first."""
-    varied = _varied(costs)
-    heads = [*varied, "input $/M", "output $/M", "ratio", "TTFT", "TPOT", "in flight", "$/month"]
+    keys = varied(costs)
+    heads = [*keys, "input $/M", "output $/M", "ratio", "TTFT", "TPOT", "in flight", "$/month"]
     rows = [heads]
     for cost in costs:
         flat = row(cost)
         rows.append(
             [
-                *(str(cost.scenario.get(key, "default")) for key in varied),
+                *(str(cost.scenario.get(key, "default")) for key in keys),
                 format_money(flat["input_usd_per_million"]),
                 format_money(flat["output_usd_per_million"]),
                 f"{cost.ratio:.1f}",
@@ -203,16 +209,16 @@ def comparison(costs: Sequence[Cost]) -> str:
                 format_money(flat["usd_per_month"]),
             ]
         )
-    lines = table(rows, left=range(len(varied)))
+    lines = table(rows, left=range(len(keys)))
     for cost in costs[1:]:
-        name = ", ".join(f"{key} {cost.scenario.get(key, 'default')}" for key in varied)
+        name = ", ".join(f"{key} {cost.scenario.get(key, 'default')}" for key in keys)
         lines += ["", *wrap(f"{name}: {difference(costs[0], cost)}", "", "  ")]
     shared = [s for s in costs[0].assumed if all(s in c.assumed for c in costs)]
     if shared:
         lines += ["", "assumed in all cases", *bullets(shared)]
     for cost in costs:  # rents and borrowed efficiencies differ by machine, and may be what decides
         if own := [s for s in cost.assumed if s not in shared]:
-            name = ", ".join(f"{key} {cost.scenario.get(key, 'default')}" for key in varied) or "this case"
+            name = ", ".join(f"{key} {cost.scenario.get(key, 'default')}" for key in keys) or "this case"
             lines += [f"{name}: also assumed", *bullets(own)]
     unpriced = dict.fromkeys(cost.deployment.accelerator.name for cost in costs if cost.rate is None)
     if unpriced:

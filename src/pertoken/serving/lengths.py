@@ -117,6 +117,8 @@ class Moments:
         of mean length and computed in one chunk [token].
     contexts : tuple of float or ndarray
         Decode contexts, groups of equal weight [token].
+    width, accepted : float or ndarray
+        Tokens of a sequence that a decode step handles, and those that it emits; more than 1 with speculative decoding.
     """
 
     input: Number
@@ -125,6 +127,8 @@ class Moments:
     fresh_squared: Number
     prior: Number
     contexts: tuple[Number, ...]
+    width: Number = 1.0
+    accepted: Number = 1.0
 
     @classmethod
     def fixed(cls, input_tokens: Number, output_tokens: Number, cached: Number = 0.0) -> Moments:
@@ -147,6 +151,11 @@ class Moments:
     @property
     def decoded(self) -> Number:
         """Mean decode steps of a request: its first output token comes from prefill [step]."""
+        return (self.output - 1.0) / self.accepted
+
+    @property
+    def later(self) -> Number:
+        """Mean output tokens of a request after its first [token]."""
         return self.output - 1.0
 
     @property

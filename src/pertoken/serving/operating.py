@@ -123,7 +123,7 @@ def at_concurrency(deployment: Deployment, moments: Moments, in_flight: Number, 
     finished = np.clip(low * in_flight / (1.0 + low * asked), low, high)
     for _ in range(100):
         state = steady(deployment, moments, finished)
-        served = (moments.decoded * state.tpot_s + state.ttft_s - state.wait_s) / state.step_s
+        served = (moments.later * state.tpot_s + state.ttft_s - state.wait_s) / state.step_s
         waited = state.wait_s / state.step_s * np.maximum(1.0 - finished / ceiling, 0.0)
         total = served + waited + asked
         root = 2.0 * in_flight / (total + np.sqrt(np.maximum(total**2 - 4.0 * served * asked, 0.0)))
@@ -160,8 +160,8 @@ def _binding(limits: dict[str, Number], goal_free: str) -> str:
     return name if float(limits[name]) > 0.999 else goal_free
 
 
-def operate(deployment: Deployment, workload: Workload) -> Operating:
-    """Find the operating point of a workload.
+def operate(deployment: Deployment, workload: Workload, moments: Moments | None = None) -> Operating:
+    """Find the operating point of a workload, or of ``moments`` that differ from its own (speculative decoding).
 
     Raises
     ------
@@ -171,7 +171,7 @@ def operate(deployment: Deployment, workload: Workload) -> Operating:
         When weights and one request do not fit the memory.
     """
     deployment.check_fit(workload.lengths.longest)
-    moments = workload_moments(deployment, workload)
+    moments = moments or workload_moments(deployment, workload)
     lanes, delay = deployment.split.lanes, deployment.profile.request_delay.value
     best = steady(deployment, moments, saturated(deployment, moments, workload.goals))
     limits = strain(deployment, workload.goals, best)
@@ -223,7 +223,7 @@ def _open(deployment: Deployment, moments: Moments, rate: float, most: float) ->
             " can serve of these lengths; lower --rps or add accelerators"
         )
     state = at_rate(deployment, moments, rate / lanes)
-    crowd = rate * float(moments.decoded * state.tpot_s + state.ttft_s)
+    crowd = rate * float(moments.later * state.tpot_s + state.ttft_s)
     return Operating(state, moments, 1.0, crowd, "request rate", most, deployment.profile.request_delay.value)
 
 

@@ -104,7 +104,7 @@ def chunks(deployment: Deployment, moments: Moments) -> Number:
 
 def prompt_budget(deployment: Deployment, moments: Moments, finished: Number) -> Number:
     """Tokens of a step's budget that decoding leaves to prompts [token]."""
-    beside = finished * moments.decoded if deployment.profile.mixed else 0.0
+    beside = finished * moments.decoded * moments.width if deployment.profile.mixed else 0.0
     return np.maximum(deployment.profile.token_budget.value - beside, 1.0)
 
 
@@ -139,14 +139,15 @@ def steady(deployment: Deployment, moments: Moments, finished: Number) -> Steady
     prefill = Prefill(chunk / new, new, context, np.minimum(moments.cached, context))
     both = _kind(deployment, mixed, Step(_decodes(moments, beside * pure_batch), prefill, finished / mixed))
     step_s = (1.0 - mixed) * pure.seconds + mixed * both.seconds
-    tpot = ((1.0 - mixed) * pure.seconds + mixed * others * both.seconds) / weight
+    per_decode = ((1.0 - mixed) * pure.seconds + mixed * others * both.seconds) / weight
+    tpot = per_decode / moments.accepted
     load = prefilled / budget
     wait = others * mixed * parts * both.seconds * moments.spread / (2.0 * np.maximum(1.0 - load, TINY))
     profile = deployment.profile
     held = (profile.look_steps.value - 1.0) / 2.0 + profile.wait_steps.value
     wait = wait + others * held * pure.seconds  # an idle engine looks at once
     service = parts * both.seconds
-    resident = finished / step_s * (decoded * tpot + service)
+    resident = finished / step_s * (decoded * per_decode + service)
     occupancy = resident / cache_slots(deployment, moments)
     return Steady(finished, (pure, both), step_s, tpot, wait + service, wait, pure_batch, resident, occupancy, load)
 
@@ -163,7 +164,7 @@ def most_resident(deployment: Deployment, moments: Moments) -> Number:
 
 
 def _decodes(moments: Moments, batch: Number) -> tuple[Decode, ...]:
-    return tuple(Decode(batch / len(moments.contexts), context) for context in moments.contexts)
+    return tuple(Decode(batch / len(moments.contexts), context, moments.width) for context in moments.contexts)
 
 
 def _kind(deployment: Deployment, share: Number, step: Step) -> StepKind:
@@ -178,12 +179,12 @@ def least_finished(deployment: Deployment, moments: Moments) -> Number:
 
 def most_finished(deployment: Deployment, moments: Moments) -> Number:
     """y at which prefill and decode fill the token budget."""
-    return deployment.profile.token_budget.value / (moments.fresh + moments.decoded)
+    return deployment.profile.token_budget.value / (moments.fresh + moments.decoded * moments.width)
 
 
 def in_system(state: Steady, moments: Moments) -> Number:
     """Requests in the lane while it works, waiting ones included (Little's law [2]_)."""
-    return state.finished / state.step_s * (moments.decoded * state.tpot_s + state.ttft_s)
+    return state.finished / state.step_s * (moments.later * state.tpot_s + state.ttft_s)
 
 
 def strain(deployment: Deployment, goals: Goals, state: Steady) -> dict[str, Number]:
