@@ -326,7 +326,7 @@ class Cost:
         mine, theirs = self.parts(priced), other.parts(priced)
         return [Change(*key, mine.get(key, 0.0), theirs.get(key, 0.0)) for key in sorted({*mine, *theirs})]
 
-    def at(self, *, input: Any = None, output: Any = None, view: str = "fair", who: str = "reader") -> At:  # noqa: A002
+    def at(self, *, input: Any = None, output: Any = None, view: str = "fair", who: str = "reader") -> At:
         """What the n-th token costs, in its parts, in the batch of this operating point.
 
         Parameters

@@ -47,9 +47,7 @@ class At:
     def per_million(self) -> At:
         """The same per million tokens [$ or accelerator-s]."""
         parts = {part: amount * MILLION for part, amount in self.parts.items()}
-        return At(
-            self.value * MILLION, self.low * MILLION, self.high * MILLION, parts, self.unit, self.view, self.who
-        )
+        return At(self.value * MILLION, self.low * MILLION, self.high * MILLION, parts, self.unit, self.view, self.who)
 
 
 def read_positions(what: str, value: Any, limit: float, high: float | None = None) -> Any:
@@ -98,7 +96,7 @@ class Priced(Protocol):
     def utilisation(self) -> float: ...
 
 
-def at(cost: Priced, input: Any = None, output: Any = None, view: str = "fair", who: str = "reader") -> At:  # noqa: A002
+def at(cost: Priced, input: Any = None, output: Any = None, view: str = "fair", who: str = "reader") -> At:
     """What one token costs; see `Cost.at`."""
     if input is None and output is None:
         raise PertokenError("no position was given; give input=N, output=N, or both for the output after so much input")

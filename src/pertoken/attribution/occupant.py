@@ -60,7 +60,7 @@ def _running(parts: Parts, span: Span, p: Number) -> dict[str, Number]:
 
 def moved(
     span: Span, inputs: Callable[[Number], Parts], outputs: Callable[[Number], Parts] | None,
-    j: Number, end_input: Number, end: Number,
+    j: Number, end_input: Number, end: Number, found: int = 0,
 ) -> Parts:  # fmt: skip
     """What position j is charged for being read in a request, by part [s].
 
@@ -74,18 +74,20 @@ def moved(
         Positions, from 1.
     end_input, end : ndarray of int
         Last position of the input, and of all steps.
+    found : int
+        Positions that the prefix cache supplied, whose tokens read nothing.
     """
     if not j.size:
         return {}
-    found: Parts = {}
-    for of, low, high in ((inputs, j - 1, end_input), (outputs, np.maximum(j - 1, end_input), end)):
+    charged: Parts = {}
+    for of, low, high in ((inputs, np.maximum(j - 1, found), end_input), (outputs, np.maximum(j - 1, end_input), end)):
         if of is None:
             continue
         upto = np.maximum(span.last(j, high), low)
         p = np.arange(1, int(upto.max()) + 1)
         table = of(p.astype(float))
-        found = add(found, {part: run[upto] - run[low] for part, run in _running(table, span, p).items()})
-    return found
+        charged = add(charged, {part: run[upto] - run[low] for part, run in _running(table, span, p).items()})
+    return charged
 
 
 def kept(parts: Parts) -> Parts:

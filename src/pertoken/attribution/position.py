@@ -77,9 +77,7 @@ class Positions:
         if self.who == "reader":
             reads = [*(view.read_output(op, context) for op in ops), view.held_output(context)]
         else:
-            reads = self._occupied(
-                np.maximum(inputs + n - 1, 1), inputs, inputs + np.maximum(n, self.mean_output) - 1
-            )
+            reads = self._occupied(np.maximum(inputs + n - 1, 1), inputs, inputs + np.maximum(n, self.mean_output) - 1)
             reads += [kept(view.read_output(op, context)) for op in ops] + [kept(view.held_output(context))]
         later = view.finish(add(view.flat_output(), *reads))
         both = {part: np.where(n == 1, first.get(part, 0.0), later.get(part, 0.0)) for part in {*first, *later}}
@@ -90,10 +88,11 @@ class Positions:
         view, shape = self.view, np.shape(j)
         where = [np.atleast_1d(np.round(x)).astype(int).ravel() for x in np.broadcast_arrays(j, end_input, end)]
         decodes = bool(np.any(where[2] > where[1]))
+        prefix = round(float(self.batch.moments.cached))
 
         def charged(op: Any, inputs: Any, outputs: Any) -> Parts:
-            found = moved(Span(op), inputs, outputs if decodes else None, *where)
-            return {part: amount.reshape(shape) for part, amount in found.items()}
+            table = moved(Span(op), inputs, outputs if decodes else None, *where, prefix)
+            return {part: amount.reshape(shape) for part, amount in table.items()}
 
         found = [charged(None, view.held_input, lambda p: view.held_output(p - 1.0))]
         for op in self.batch.attention:
@@ -109,10 +108,7 @@ class Positions:
         inputs, outputs = self.view.read_input(op, j), {}
         if np.any(j > end_input):
             outputs = self.view.read_output(op, j - 1.0)
-        return {
-            part: np.where(j > end_input, outputs.get(part, 0.0), inputs[part])
-            for part in ("kv", "attention")
-        }
+        return {part: np.where(j > end_input, outputs.get(part, 0.0), inputs[part]) for part in ("kv", "attention")}
 
     def _whole(self, n: Number, parts: Parts) -> Parts:
         """All parts, in order, as arrays like the positions."""

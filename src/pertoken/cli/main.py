@@ -12,6 +12,7 @@ import click
 
 from pertoken import __version__
 from pertoken.cli.calibrate import calibrate
+from pertoken.cli.curve import curve
 from pertoken.cli.validate import validate
 from pertoken.errors import PertokenError
 from pertoken.knobs import KNOBS
@@ -203,6 +204,7 @@ def _complain(sentence: str) -> None:
 
 cli.add_command(validate)
 cli.add_command(calibrate)
+cli.add_command(curve)
 
 
 def run() -> None:

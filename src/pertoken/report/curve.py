@@ -1,0 +1,363 @@
+"""Cost against position: the figures behind ``pertoken curve``, and how they read as text, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pertoken.attribution.at import At, read_positions
+from pertoken.attribution.batch import PARTS
+from pertoken.attribution.crossing import ATTENTION, DENSE, first, grid, input_flop, mean_upto, share
+from pertoken.attribution.position import positions
+from pertoken.cost import Cost
+from pertoken.errors import PertokenError
+from pertoken.report.document import clean, safe_cell
+from pertoken.report.text import bullets, headline, plain, table, wrap
+from pertoken.serving.lengths import Array
+from pertoken.units import MILLION, format_money
+
+USUAL = (1, 11, 100, 1000, 10_001, 100_000)  # the questions people ask, and round figures between
+OFF = 0.1  # a flat price this far from the truth is worth a sentence
+HEADS = {
+    "weights": "weights", "kv": "KV read", "attention": "attention", "dense": "dense", "activations": "moving",
+    "links": "links", "overhead": "overhead", "residency": "residency", "fixed": "fixed time",
+}  # fmt: skip
+QUESTION = {
+    "fair": "fair share: the tokens of the traffic together pay the machine",
+    "alone": "stand-alone: a step for this token only",
+    "marginal": "short-run marginal: one more token in today's batch; does not add up",
+    "long-run": "long-run marginal: machines added for it",
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Cost of the n-th token for one case.
+
+    Parameters
+    ----------
+    cost : Cost
+        The operating point.
+    view, who : str
+        As of `Cost.at`.
+    asked : tuple of int
+        Positions to show; empty for the usual ones up to the context limit.
+    """
+
+    cost: Cost
+    view: str = "fair"
+    who: str = "reader"
+    asked: tuple[int, ...] = ()
+
+    @property
+    def limit(self) -> int:
+        """The model's context limit [token]."""
+        return self.cost.deployment.model.context_limit
+
+    @property
+    def before(self) -> int:
+        """Input tokens in front of the output: the traffic's mean [token]."""
+        return max(1, min(round(float(self.cost.operating.moments.input)), self.limit - 1))
+
+    @property
+    def decodes(self) -> bool:
+        """Whether this traffic has output tokens beyond each request's first."""
+        return bool(self.cost.operating.moments.decoded > 0)
+
+    def last(self, token: str) -> int:
+        """The last position of a kind of token; without decode steps, the first output token."""
+        if token == "output" and not self.decodes:
+            return 1
+        return self.limit if token == "input" else self.limit - self.before
+
+    def shown(self, token: str) -> Array:
+        """Positions to show of a kind of token."""
+        last = self.last(token)
+        if not self.asked:
+            return np.array(sorted({n for n in USUAL if n <= last} | {last}), dtype=float)
+        every: Array = read_positions("--positions", sorted(set(self.asked)), float(self.limit))
+        return every[every <= last]
+
+    def at(self, token: str, n: Array) -> At:
+        """Cost per million tokens at positions of one kind of token."""
+        where = {"input": n} if token == "input" else {"output": n, "input": self.before}
+        return self.cost.at(**where, view=self.view, who=self.who).per_million
+
+    @cached_property
+    def flat(self) -> dict[str, float]:
+        """The one price for all positions: the traffic's mean by the fair share [$ or accelerator-s per million]."""
+        unit = self.cost.rate.usd_per_second if self.cost.rate else 1.0
+        s = self.cost.accelerator_s
+        return {"input": s.input.value * MILLION * unit, "output": s.output.value * MILLION * unit}
+
+    def means(self, token: str, n: Array) -> Array:
+        """Mean cost of the tokens up to each position: what a prompt or an answer of that length costs a token."""
+        every = np.unique(np.concatenate((grid(float(self.last(token)), 2000), n, np.minimum(n + 1, self.last(token)))))
+        if token == "output":  # the first one is prefill's, so the curve jumps behind it
+            every = np.unique(np.concatenate((every, [1.0, min(2.0, self.last(token))])))
+        found: Array = np.interp(n, every, mean_upto(every, np.asarray(self.at(token, every).value)))
+        return found
+
+    def off(self, token: str) -> dict[str, Any]:
+        """Lengths at which the truth is over 10% below and above a flat price, and how far off it is at the last [1]."""
+        n = grid(float(self.last(token)), 2000)
+        ratio = self.means(token, n) / self.flat[token] - 1.0
+        below, above = np.flatnonzero(ratio < -OFF), np.flatnonzero(ratio > OFF)
+        return {
+            "below_upto": int(n[below[-1]]) if below.size else None,
+            "above_from": int(n[above[0]]) if above.size else None,
+            "at_last": float(ratio[-1]),
+        }
+
+    @cached_property
+    def overtakes(self) -> dict[str, int | None]:
+        """Positions (of an output token: contexts) from which the reader's attention is the larger part; None: never."""
+        read = positions(self.cost.deployment, self.cost.operating, self.view)
+
+        def time(names: tuple[str, ...], against: tuple[str, ...], of: Any) -> Any:
+            return lambda n: share(of(n), names) - share(of(n), against)
+
+        def flop(n: Array) -> Any:
+            attention, rest = input_flop(read.batch, n)
+            return attention - rest
+
+        def inputs(n: Array) -> Any:
+            return read.input(n)
+
+        def outputs(context: Array) -> Any:
+            return read.output(2.0, context)
+
+        others = tuple(part for part in PARTS if part not in ATTENTION)
+        limit, longest = float(self.limit), max(1.0, self.limit - 2.0)
+        later = {
+            "output_kv_over_weights": first(time(("kv",), ("weights",), outputs), longest) if self.decodes else None,
+            "output_attention_over_rest": first(time(ATTENTION, others, outputs), longest) if self.decodes else None,
+        }
+        return {
+            "input_flop": first(flop, limit),
+            "input_arithmetic_time": first(time(("attention",), DENSE, inputs), limit),
+            "input_attention_over_rest": first(time(ATTENTION, others, inputs), limit),
+            **later,
+        }
+
+
+def columns(at: At) -> dict[str, Any]:
+    """Parts as the table shows them: arithmetic and its padding as one."""
+    found = {name: share(dict(at.parts), (name,)) for name in HEADS if name != "dense"}
+    found["dense"] = share(dict(at.parts), DENSE)
+    return {name: found[name] for name in HEADS if np.any(found[name])}
+
+
+def _money(curve: Curve, value: float) -> str:
+    return format_money(value) if curve.cost.rate else f"{value:.4g} s"
+
+
+def _table(curve: Curve, token: str) -> list[str]:
+    n = curve.shown(token)
+    if not n.size:
+        return wrap(f"no {token} position asked for is within {curve.last(token):,}", "  ", "  ")
+    at, means = curve.at(token, n), curve.means(token, n)
+    parts = columns(at)
+    rows = [
+        [f"{token} token", "$/M" if curve.cost.rate else "s/M", "mean to it", "to flat", *(HEADS[p] for p in parts)]
+    ]
+    for i, position in enumerate(n):
+        rows.append(
+            [
+                f"{position:,.0f}", _money(curve, at.value[i]), _money(curve, means[i]),
+                f"{means[i] / curve.flat[token] - 1.0:+.0%}",
+                *(_money(curve, parts[p][i]) if parts[p][i] else "" for p in parts),
+            ]
+        )  # fmt: skip
+    return ["  " + line for line in table(rows, left=())]
+
+
+def _where(n: int | None, what: str = "position") -> str:
+    return "nowhere up to the limit" if n is None else f"from {what} {n:,} on"
+
+
+def sentences(curve: Curve) -> list[str]:
+    """Where attention overtakes the rest, and how far a flat price is from the truth."""
+    over, reader = curve.overtakes, curve.who == "reader"
+    lines = []
+    if reader:
+        lines.append(
+            f"Attention overtakes the rest of an input token's arithmetic {_where(over['input_flop'])} in FLOP,"
+            f" {_where(over['input_arithmetic_time'])} in time; with its reads, all else that the token pays for"
+            f" {_where(over['input_attention_over_rest'])}."
+        )
+    if reader and curve.decodes:
+        weights = f"its share of the weight read {_where(over['output_kv_over_weights'], 'context')}; attention in all overtakes"
+        shared = curve.view in ("fair", "alone")  # the marginals hold no weights that are read anyway
+        lines.append(
+            f"An output token's read of its own cache overtakes {weights if shared else 'with its arithmetic'} the rest"
+            f" {_where(over['output_attention_over_rest'], 'context')}."
+        )
+    if not reader:
+        output = max(1, round(float(curve.cost.operating.moments.output)))
+        lines.append(
+            f"A position pays for being read by all behind it, in a request of {curve.before:,} input and {output:,} output"
+            " tokens (longer where its own position is)."
+        )
+    if curve.view == "fair" and reader:
+        lines += [_flat(curve, token) for token in ("input", *(["output"] if curve.decodes else []))]
+    if curve.view == "long-run":
+        lines.append(f"Machines are added to meet what binds here: {curve.cost.operating.bound}.")
+    return lines
+
+
+def _flat(curve: Curve, token: str) -> str:
+    """How far one price for all positions is from the truth."""
+    off, length = curve.off(token), "a prompt" if token == "input" else "an answer"
+    clauses = []
+    if off["below_upto"]:
+        clauses.append(f"over {OFF:.0%} less up to {off['below_upto']:,} tokens")
+    if off["above_from"]:
+        clauses.append(f"over {OFF:.0%} more from {off['above_from']:,} tokens on")
+    clauses.append(f"{off['at_last']:+.0%} at {curve.last(token):,}")
+    flat = _money(curve, curve.flat[token])
+    return f"Against one flat {token} price of {flat}, a token of {length} costs {', '.join(clauses)}."
+
+
+def answer(curve: Curve) -> str:
+    """One case as a screen of text."""
+    cost = curve.cost
+    lines = [
+        headline(cost),
+        f"  {QUESTION[curve.view]}; the {curve.who} pays for reading old positions",
+        f"  batch {float(cost.operating.state.batch):,.1f}, bound by {cost.operating.bound}; lengths:"
+        f" {cost.workload.lengths.origin}",
+        "",
+        *_table(curve, "input"),
+        "",
+        *_table(curve, "output"),
+        "",
+        *(line for sentence in sentences(curve) for line in wrap(sentence, "", "  ")),
+        "",
+        *wrap(
+            "to flat: mean cost of a prompt (an answer) of that length against the traffic's mean. dense: arithmetic and"
+            f" padding. Output after {curve.before:,} input tokens, the mean; its first token comes from prefill.",
+            "", "  ",
+        ),
+    ]  # fmt: skip
+    lines += ["", "assumed (give it to change it)", *bullets(cost.assumed)] if cost.assumed else []
+    return plain("\n".join(lines) + "\n")
+
+
+def labels(curves: Sequence[Curve]) -> list[str]:
+    """What tells cases apart, a short text for each."""
+    tables = [{**curve.cost.scenario, "view": curve.view, "who": curve.who} for curve in curves]
+    keys = dict.fromkeys(key for t in tables for key in t)
+    varied = [key for key in keys if len({str(t.get(key)) for t in tables}) > 1]
+    return [", ".join(f"{key} {t.get(key, 'default')}" for key in varied) or "this case" for t in tables]
+
+
+def comparison(curves: Sequence[Curve]) -> str:
+    """Several cases side by side: a line a position, a column a case."""
+    names = labels(curves)
+    lines = [f"{chr(65 + i % 26)}{'' if i < 26 else i // 26}: {name}" for i, name in enumerate(names)]
+    heads = [line.split(":")[0] for line in lines]
+    for token in ("input", "output"):
+        shown = sorted({float(n) for curve in curves for n in curve.shown(token)})
+        rows = [[f"{token} token, $/M" if curves[0].cost.rate else f"{token} token, s/M", *heads]]
+        for n in shown:
+            cells = [
+                _money(curve, float(curve.at(token, np.array([n])).value[0])) if n <= curve.last(token) else ""
+                for curve in curves
+            ]
+            rows.append([f"{n:,.0f}", *cells])
+        lines += ["", *table(rows, left=())]
+    for head, curve in zip(heads, curves, strict=True):
+        lines += [
+            "",
+            *(line for s in sentences(curve) for line in wrap(f"{head}: {s}", "", "  ")),
+        ]
+    shared = [s for s in curves[0].cost.assumed if all(s in c.cost.assumed for c in curves)]
+    lines += ["", "assumed in all cases", *bullets(shared)] if shared else []
+    for head, curve in zip(heads, curves, strict=True):
+        if own := [s for s in curve.cost.assumed if s not in shared]:
+            lines += [f"{head}: also assumed", *bullets(own)]
+    return plain("\n".join(lines) + "\n")
+
+
+def as_text(curves: Sequence[Curve]) -> str:
+    """One case in full, or several side by side."""
+    return answer(curves[0]) if len(curves) == 1 else comparison(curves)
+
+
+def _rows(curve: Curve, token: str) -> list[dict[str, Any]]:
+    n = curve.shown(token)
+    if not n.size:
+        return []
+    at, means = curve.at(token, n), curve.means(token, n)
+    return [
+        {
+            "position": int(n[i]), "value": at.value[i], "low": at.low[i], "high": at.high[i], "mean": means[i],
+            "over_flat": means[i] / curve.flat[token] - 1.0, "parts": {part: v[i] for part, v in at.parts.items()},
+        }
+        for i in range(n.size)
+    ]  # fmt: skip
+
+
+def document(curve: Curve) -> dict[str, Any]:
+    """One case as plain data."""
+    cost = curve.cost
+    found: dict[str, Any] = clean(
+        {
+            "unit": f"{'$' if cost.rate else 'accelerator-s'} per million tokens",
+            "view": curve.view,
+            "who": curve.who,
+            "context_limit": curve.limit,
+            "bound": cost.operating.bound,
+            "batch": float(cost.operating.state.batch),
+            "flat": curve.flat,
+            "input": _rows(curve, "input"),
+            "output_after": curve.before,
+            "output": _rows(curve, "output"),
+            "overtakes": curve.overtakes,
+            "off_flat": {token: curve.off(token) for token in ("input", "output")},
+            "model": cost.deployment.model.name,
+            "usd_missing": None if cost.rate else cost.rate_missing,
+            "assumed": cost.assumed,
+            "scenario": cost.scenario,
+        }
+    )
+    return found
+
+
+def to_json(curves: Sequence[Curve]) -> str:
+    """JSON of one case, or ``{"cases": [...]}`` of several."""
+    found = [document(curve) for curve in curves]
+    return json.dumps(found[0] if len(found) == 1 else {"cases": found}, indent=2, allow_nan=False) + "\n"
+
+
+def to_csv(curves: Sequence[Curve]) -> str:
+    """One line for each case, kind of token and position."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["case", "view", "who", "unit", "token", "position", "value", "low", "high", "mean", "over_flat", *PARTS]
+    )
+    for name, curve in zip(labels(curves), curves, strict=True):
+        unit = "usd_per_million" if curve.cost.rate else "accelerator_s_per_million"
+        for token in ("input", "output"):
+            for row in _rows(curve, token):
+                figures = [float(row[key]) for key in ("value", "low", "high", "mean", "over_flat")]
+                parts = [float(row["parts"].get(part, 0.0)) for part in PARTS]
+                cells = [name, curve.view, curve.who, unit, token, row["position"], *figures, *parts]
+                writer.writerow([safe_cell(cell) for cell in cells])
+    return out.getvalue()
+
+
+def check_same(curves: Sequence[Curve]) -> None:
+    """Refuse to put dollars and seconds in one table."""
+    if len({curve.cost.rate is None for curve in curves}) > 1:
+        missing = next(curve.cost for curve in curves if curve.cost.rate is None)
+        raise PertokenError(f"cases with and without dollars cannot be compared by position: {missing.rate_missing}")
