@@ -62,7 +62,9 @@ def read_positions(what: str, value: Any, limit: float, high: float | None = Non
     try:
         found = np.asarray(value, dtype=float)
     except (TypeError, ValueError) as error:
-        raise PertokenError(f"{what} is {str(value)[:40]!r}; it must be a whole number from 1 to {top:,.0f}") from error
+        raise PertokenError(
+            f"{what} is {str(value)[:40]!r}; a position must be a whole number from 1 to {top:,.0f}: give one"
+        ) from error
     if not found.size or found.size > MOST_POSITIONS:
         raise PertokenError(
             f"{what} has {found.size:,} positions; give from 1 to {MOST_POSITIONS:,} of them in one call"

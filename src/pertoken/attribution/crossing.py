@@ -16,6 +16,7 @@ Number = Any
 GRID = 600  # positions looked at in one round
 ATTENTION = ("kv", "attention")
 DENSE = ("compute", "padding")
+PRODUCTS = ("weights", *DENSE)  # with weights, whether memory or arithmetic binds them
 
 
 def grid(limit: float, points: int = GRID) -> Array:

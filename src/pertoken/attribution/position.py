@@ -86,12 +86,14 @@ class Positions:
     def _occupied(self, j: Number, end_input: Number, end: Number) -> list[Parts]:
         """What positions are charged for being read and held."""
         view, shape = self.view, np.shape(j)
-        where = [np.atleast_1d(np.round(x)).astype(int).ravel() for x in np.broadcast_arrays(j, end_input, end)]
-        decodes = bool(np.any(where[2] > where[1]))
+        at, last_input, last = (
+            np.atleast_1d(np.round(x)).astype(int).ravel() for x in np.broadcast_arrays(j, end_input, end)
+        )
+        decodes = bool(np.any(last > last_input))
         prefix = round(float(self.batch.moments.cached))
 
         def charged(op: Any, inputs: Any, outputs: Any) -> Parts:
-            table = moved(Span(op), inputs, outputs if decodes else None, *where, prefix)
+            table = moved(Span(op), inputs, outputs if decodes else None, at, last_input, last, prefix)
             return {part: amount.reshape(shape) for part, amount in table.items()}
 
         found = [charged(None, view.held_input, lambda p: view.held_output(p - 1.0))]

@@ -14,7 +14,7 @@ import numpy as np
 
 from pertoken.attribution.at import At, read_positions
 from pertoken.attribution.batch import PARTS
-from pertoken.attribution.crossing import ATTENTION, DENSE, first, grid, input_flop, mean_upto, share
+from pertoken.attribution.crossing import ATTENTION, DENSE, PRODUCTS, first, grid, input_flop, mean_upto, share
 from pertoken.attribution.position import positions
 from pertoken.cost import Cost
 from pertoken.errors import PertokenError
@@ -142,7 +142,7 @@ class Curve:
         }
         return {
             "input_flop": first(flop, limit),
-            "input_arithmetic_time": first(time(("attention",), DENSE, inputs), limit),
+            "input_time": first(time(ATTENTION, PRODUCTS, inputs), limit),
             "input_attention_over_rest": first(time(ATTENTION, others, inputs), limit),
             **later,
         }
@@ -172,11 +172,15 @@ def _table(curve: Curve, token: str) -> list[str]:
         rows.append(
             [
                 f"{position:,.0f}", _money(curve, at.value[i]), _money(curve, means[i]),
-                f"{means[i] / curve.flat[token] - 1.0:+.0%}",
+                _off(means[i] / curve.flat[token]),
                 *(_money(curve, parts[p][i]) if parts[p][i] else "" for p in parts),
             ]
         )  # fmt: skip
     return ["  " + line for line in table(rows, left=())]
+
+
+def _off(ratio: float) -> str:
+    return f"{ratio - 1.0:+.0%}" if ratio < 10.0 else f"{ratio:,.0f} x"
 
 
 def _where(n: int | None, what: str = "position") -> str:
@@ -188,16 +192,18 @@ def sentences(curve: Curve) -> list[str]:
     over, reader = curve.overtakes, curve.who == "reader"
     lines = []
     if reader:
+        flop, time = over["input_flop"], over["input_time"]
+        when = _where(None) if flop == time is None else f"{_where(flop)} in FLOP and {_where(time)} in time"
         lines.append(
-            f"Attention overtakes the rest of an input token's arithmetic {_where(over['input_flop'])} in FLOP,"
-            f" {_where(over['input_arithmetic_time'])} in time; with its reads, all else that the token pays for"
+            f"Attention overtakes an input token's products with weights {when}; all else that the token pays for"
             f" {_where(over['input_attention_over_rest'])}."
         )
     if reader and curve.decodes:
-        weights = f"its share of the weight read {_where(over['output_kv_over_weights'], 'context')}; attention in all overtakes"
-        shared = curve.view in ("fair", "alone")  # the marginals hold no weights that are read anyway
+        weights = f"an output token's share of the weight read {_where(over['output_kv_over_weights'], 'context')}; "
+        shared = curve.view in ("fair", "alone")  # a marginal holds no weights, which are read anyway
+        what = "all else that the token pays for" if shared else "all else that an output token pays for"
         lines.append(
-            f"An output token's read of its own cache overtakes {weights if shared else 'with its arithmetic'} the rest"
+            f"Reading the token's own cache overtakes {weights if shared else ''}{what}"
             f" {_where(over['output_attention_over_rest'], 'context')}."
         )
     if not reader:
@@ -221,7 +227,7 @@ def _flat(curve: Curve, token: str) -> str:
         clauses.append(f"over {OFF:.0%} less up to {off['below_upto']:,} tokens")
     if off["above_from"]:
         clauses.append(f"over {OFF:.0%} more from {off['above_from']:,} tokens on")
-    clauses.append(f"{off['at_last']:+.0%} at {curve.last(token):,}")
+    clauses.append(f"{_off(off['at_last'] + 1.0)} at {curve.last(token):,}")
     flat = _money(curve, curve.flat[token])
     return f"Against one flat {token} price of {flat}, a token of {length} costs {', '.join(clauses)}."
 
@@ -247,6 +253,7 @@ def answer(curve: Curve) -> str:
             "", "  ",
         ),
     ]  # fmt: skip
+    lines += ["", *wrap(f"In accelerator-seconds: {cost.rate_missing}", "", "  ")] if cost.rate is None else []
     lines += ["", "assumed (give it to change it)", *bullets(cost.assumed)] if cost.assumed else []
     return plain("\n".join(lines) + "\n")
 
@@ -262,8 +269,9 @@ def labels(curves: Sequence[Curve]) -> list[str]:
 def comparison(curves: Sequence[Curve]) -> str:
     """Several cases side by side: a line a position, a column a case."""
     names = labels(curves)
-    lines = [f"{chr(65 + i % 26)}{'' if i < 26 else i // 26}: {name}" for i, name in enumerate(names)]
-    heads = [line.split(":")[0] for line in lines]
+    heads = [f"{chr(65 + i % 26)}{'' if i < 26 else i // 26}" for i in range(len(names))]
+    of = dict.fromkeys(headline(curve.cost) for curve in curves)
+    lines = [*(of if len(of) == 1 else ()), *(f"{head}: {name}" for head, name in zip(heads, names, strict=True))]
     for token in ("input", "output"):
         shown = sorted({float(n) for curve in curves for n in curve.shown(token)})
         rows = [[f"{token} token, $/M" if curves[0].cost.rate else f"{token} token, s/M", *heads]]
