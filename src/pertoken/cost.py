@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pertoken.attribution.at import At, at
 from pertoken.attribution.ledger import TOKENS, Entry, by_token, ledger
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
@@ -16,6 +15,9 @@ from pertoken.serving.operating import Operating, operate
 from pertoken.serving.steady import Steady, steady
 from pertoken.serving.workload import Workload
 from pertoken.units import HOUR, MILLION, MONTH
+
+if TYPE_CHECKING:
+    from pertoken.attribution.at import At
 
 CASES = ("value", "low", "high")
 BASES = ("usage", "allocation")
@@ -327,25 +329,9 @@ class Cost:
         return [Change(*key, mine.get(key, 0.0), theirs.get(key, 0.0)) for key in sorted({*mine, *theirs})]
 
     def at(self, *, input: Any = None, output: Any = None, view: str = "fair", who: str = "reader") -> At:
-        """What the n-th token costs, in its parts, in the batch of this operating point.
+        """What the n-th input or output token costs, in its parts; see `pertoken.attribution.at.at`."""
+        from pertoken.attribution.at import at  # not needed for a price
 
-        Parameters
-        ----------
-        input : int or array_like
-            Position of an uncached input token from 1; with ``output``, how many input tokens came before (default: the
-            traffic's mean) [token].
-        output : int or array_like, optional
-            Position of an output token from 1 [token].
-        view : str
-            ``fair`` share, stand-``alone``, short-run ``marginal`` or ``long-run`` marginal.
-        who : str
-            ``reader`` or ``occupant`` pays for reading old positions; the occupant's requests have the mean lengths.
-
-        Raises
-        ------
-        PertokenError
-            When a position is none, is beyond the model's context limit, or the view has no answer here.
-        """
         return at(self, input, output, view, who)
 
     @property

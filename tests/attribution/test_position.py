@@ -283,6 +283,8 @@ def test_other_bad_questions_get_a_sentence() -> None:
     cost = priced("dense", 1000, 100)
     with pytest.raises(PertokenError, match="less the input"):
         cost.at(output=maker.LIMIT, input=2)
+    with pytest.raises(PertokenError, match="together pass"):
+        cost.at(output=[10, maker.LIMIT - 5], input=[maker.LIMIT - 20, 10])
     with pytest.raises(PertokenError, match="--view is 'x'"):
         cost.at(input=1, view="x")
     with pytest.raises(PertokenError, match="--who is 'y'"):

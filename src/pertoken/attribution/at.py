@@ -99,7 +99,32 @@ class Priced(Protocol):
 
 
 def at(cost: Priced, input: Any = None, output: Any = None, view: str = "fair", who: str = "reader") -> At:
-    """What one token costs; see `Cost.at`."""
+    """What the n-th token costs, in its parts, in the batch of an operating point.
+
+    Parameters
+    ----------
+    cost : Cost
+        The operating point and its rate.
+    input : int or array_like
+        Position of an uncached input token from 1; with ``output``, how many input tokens came before (default: the
+        traffic's mean) [token].
+    output : int or array_like, optional
+        Position of an output token from 1 [token].
+    view : str
+        ``fair`` share, stand-``alone``, short-run ``marginal`` or ``long-run`` marginal.
+    who : str
+        ``reader`` or ``occupant`` pays for reading old positions; the occupant's requests have the mean lengths.
+
+    Returns
+    -------
+    At
+        Per token; arrays like the positions.
+
+    Raises
+    ------
+    PertokenError
+        When a position is none, is beyond the model's context limit, or the view has no answer here.
+    """
     if input is None and output is None:
         raise PertokenError("no position was given; give input=N, output=N, or both for the output after so much input")
     found: Positions = positions(cost.deployment, cost.operating, view, who)
@@ -108,8 +133,13 @@ def at(cost: Priced, input: Any = None, output: Any = None, view: str = "fair", 
         seconds, flat = found.input(read_positions("input", input, limit)), cost.accelerator_s.input
     else:
         before = found.batch.moments.input if input is None else read_positions("input", input, limit - 1.0)
-        last = float(np.maximum(1.0, np.floor(limit - np.max(before))))
-        seconds = found.output(read_positions("output", output, limit, last), before)
+        last = float(np.maximum(1.0, np.floor(limit - np.min(before))))
+        n = read_positions("output", output, limit, last)
+        if np.any((n + before > limit) & (n > 1)):
+            raise PertokenError(
+                f"an input and an output together pass the context limit of {limit:,.0f}; give shorter ones"
+            )
+        seconds = found.output(n, before)
         flat = cost.accelerator_s.output
     # idle time that the basis spreads over tokens is in the fair share only; the others say what a token adds
     spread = 1.0 / cost.utilisation if view == "fair" and cost.basis == "allocation" else 1.0
