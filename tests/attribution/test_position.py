@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import pertoken as pt
 from pertoken.attribution.at import MOST_POSITIONS
 from pertoken.attribution.batch import PARTS, Batch, total
-from pertoken.attribution.crossing import first, input_flop, mean_upto
+from pertoken.attribution.crossing import ATTENTION, PRODUCTS, first, input_flop, mean_upto, share
 from pertoken.attribution.marginal import Marginal
 from pertoken.attribution.position import VIEWS, Positions, positions
 from pertoken.attribution.views import Alone, Fair
@@ -105,6 +109,32 @@ def test_positions_of_a_trace_average_to_its_prices() -> None:
     made = [float(cost.at(output=np.arange(1, int(o) + 1), input=int(i)).value.sum())
             for i, o in zip(lengths.input, lengths.output, strict=True)]  # fmt: skip
     assert np.mean(made) == pytest.approx(owed(cost, "output"), rel=5e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["dense", "moe", "recurrent"]), st.integers(1, 3000), st.integers(2, 300), st.floats(1, 300),
+    st.sampled_from([0.0, 0.25]), st.booleans(), st.sampled_from([Split(), Split(tp=2, pp=2), Split(tp=2, dp=2)]),
+)  # fmt: skip
+def test_positions_sum_to_a_request_over_random_scenarios(
+    name: str, tokens: int, output: int, in_flight: float, cached: float, mixed: bool, split: Split
+) -> None:
+    """Prompts of one chunk, engines that mix prompts with decodes and ones that do not: to the ramps' curvature."""
+    d = maker.deploy(maker.KINDS[name](), split, engine=replace(maker.profile(), mixed=mixed))
+    tokens -= tokens % 4 if tokens > 4 else 0  # a prefix of whole tokens
+    workload = Workload(input=tokens, output=output, concurrency=in_flight, cached=cached if tokens > 4 else 0.0)
+    cost = price_deployment(d, workload, rent(2.5))
+    expected = owed(cost, "input") + owed(cost, "output")
+    assert sum(sums(cost, tokens, output)) == pytest.approx(expected, rel=2e-4)
+    assert sum(sums(cost, tokens, output, view="long-run")) == pytest.approx(expected, rel=2e-4)
+
+
+@pytest.mark.parametrize("mode", [{"load": 0.4}, {"rps": 2.0}])
+def test_positions_sum_to_a_request_at_a_rate(mode: dict[str, float]) -> None:
+    for basis in ("usage", "allocation"):
+        workload = Workload(input=1000, output=100, **mode)  # type: ignore[arg-type]
+        cost = price_deployment(maker.deploy(), workload, rent(2.5), basis=basis)
+        assert sum(sums(cost, 1000, 100)) == pytest.approx(cost.per_request.value, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -231,6 +261,20 @@ def test_arithmetic_doubles_where_the_formula_says() -> None:
     assert first(surplus, 10_000.0) is None
 
 
+def test_time_doubles_earlier_where_products_run_faster_than_attention() -> None:
+    """n* (P_attention / P_products): with weights in fp8 at twice the peak, half as far along, once arithmetic binds."""
+    d = maker.bare(maker.llama_3_70b(), Split(tp=8), weights="fp8")
+    cost = price_deployment(d, Workload(input=8000, output=100, concurrency=8), rent(2.5))
+    found = positions(d, cost.operating)
+
+    def surplus(n: np.ndarray) -> np.ndarray:
+        parts = found.input(n)
+        return share(parts, ATTENTION) - share(parts, PRODUCTS)
+
+    body = d.model.matmul_parameters - d.model.embedding_parameters
+    assert first(surplus, 10_000_000.0) == pytest.approx(body / (2 * 80 * 64 * 128) / 2.0, rel=0.02)
+
+
 def test_the_mean_of_a_curve_is_exact_between_straight_pieces() -> None:
     n = np.array([1.0, 2.0, 7.0, 20.0])
     every = np.interp(np.arange(1, 21), n, n**2)
@@ -284,7 +328,7 @@ def test_other_bad_questions_get_a_sentence() -> None:
     with pytest.raises(PertokenError, match="less the input"):
         cost.at(output=maker.LIMIT, input=2)
     with pytest.raises(PertokenError, match="together pass"):
-        cost.at(output=[10, maker.LIMIT - 5], input=[maker.LIMIT - 20, 10])
+        cost.at(output=[100, 5], input=[maker.LIMIT - 50, 10])
     with pytest.raises(PertokenError, match="--view is 'x'"):
         cost.at(input=1, view="x")
     with pytest.raises(PertokenError, match="--who is 'y'"):

@@ -80,6 +80,17 @@ def test_a_requests_long_run_cost_is_what_the_closed_form_adds_for_it(name: str,
         assert request(found, *other[1:]) == pytest.approx(expected, rel=slack), other
 
 
+@pytest.mark.parametrize("kind", ["moe", "recurrent", "latent"])
+def test_so_it_is_for_other_models(kind: str) -> None:
+    """And for prompts of many chunks, whose number does not depend on what others send."""
+    d = maker.deploy(maker.KINDS[kind](), on=maker.accelerator(memory=14e9))
+    op = operate(d, Workload(input=20_000, output=400))
+    found = positions(d, op, "long-run")
+    for other in ((1.0, 20_000, 800), (1.0, 26_000, 400)):
+        expected = finite_difference(d, Goals(), (1.0, 20_000, 400), other)
+        assert request(found, *other[1:]) == pytest.approx(expected, rel=0.02), (op.bound, other)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_it_adds_up_to_the_machine(name: str) -> None:
     found, d, goals = at_the_limit(name, 200, 400)

@@ -18,12 +18,27 @@ FORMS = (".json", ".csv", ".md", ".html", ".txt", ".png", ".svg")
 MOST_SHOWN = 100_000  # positions in one table or file
 
 
+def _complete(kind: str) -> Any:
+    """Names of the catalog, as ``price`` completes them."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        from pertoken.cli import main
+
+        return list(main._complete(kind)(ctx, param, incomplete))
+
+    return complete
+
+
 def _knobs(command: Any) -> Any:
     """The options of ``price``."""
+    completions = {"on": _complete("accelerators"), "engine": _complete("engines")}
     for knob in reversed([k for k in KNOBS.values() if k.name != "model"]):
         unit = f" [{knob.unit}]" if knob.unit else ""
         metavar = "|".join(knob.choices) or knob.kind.upper()
-        command = click.option(knob.flag, knob.name, multiple=True, metavar=metavar, help=knob.doc + unit)(command)
+        command = click.option(
+            knob.flag, knob.name, multiple=True, metavar=metavar, help=knob.doc + unit,
+            shell_complete=completions.get(knob.name),
+        )(command)  # fmt: skip
     return command
 
 
@@ -74,7 +89,7 @@ def _cases(given: dict[str, tuple[str, ...]], scenario: str | None) -> list[dict
 
 
 @click.command()
-@click.argument("model", nargs=-1)
+@click.argument("model", nargs=-1, shell_complete=_complete("models"))
 @_knobs
 @click.option(
     "--positions", multiple=True, metavar="N,N,...", help="Positions to show (default: 1, 11, ... the limit)."
@@ -118,7 +133,8 @@ def curve(
     """
     from pertoken.attribution.position import VIEWS, WHO, check_choice
     from pertoken.report import charts
-    from pertoken.report.curve import Curve, as_text, check_same, to_csv, to_json
+    from pertoken.report.curve import Curve
+    from pertoken.report.curve_text import as_text, check_same, to_csv, to_json
     from pertoken.scenario import MOST_CASES, price
 
     if as_json and as_csv:

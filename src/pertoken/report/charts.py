@@ -17,8 +17,9 @@ from pertoken.attribution.crossing import grid
 from pertoken.attribution.ledger import by_token, ledger
 from pertoken.cost import Cost
 from pertoken.errors import PertokenError
-from pertoken.report import curve as report
-from pertoken.report.curve import HEADS, Curve, columns, labels
+from pertoken.report import curve_text as report
+from pertoken.report.curve import Curve
+from pertoken.report.curve_text import HEADS, columns, labels
 from pertoken.report.export import write_whole
 from pertoken.serving.lengths import Array
 from pertoken.serving.operating import at_concurrency, at_rate
