@@ -313,7 +313,10 @@ def test_the_allocation_basis_spreads_idle_time_over_fair_shares_only() -> None:
     assert marginal[1] == pytest.approx(marginal[0])
 
 
-@pytest.mark.parametrize("wrong", [0, -1, 1.5, float("nan"), float("inf"), maker.LIMIT + 1, "x", None, [], [1, 0]])
+@pytest.mark.parametrize(
+    "wrong",
+    [0, -1, 1.5, float("nan"), float("inf"), maker.LIMIT + 1, "x", None, [], [1, 0], 10**400, 1j, {}, [[1], [1, 2]]],
+)
 def test_positions_that_are_none_get_a_sentence(wrong: object) -> None:
     cost = priced("dense", 1000, 100)
     with pytest.raises(PertokenError, match="position"):

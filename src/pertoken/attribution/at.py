@@ -61,7 +61,7 @@ def read_positions(what: str, value: Any, limit: float, high: float | None = Non
     top = limit if high is None else high
     try:
         found = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PertokenError(
             f"{what} is {str(value)[:40]!r}; a position must be a whole number from 1 to {top:,.0f}: give one"
         ) from error

@@ -50,7 +50,7 @@ def _unit(cost: Cost) -> str:
     return "$ per million tokens" if cost.rate else "accelerator-s per million tokens"
 
 
-def _titled(chart: Any, costs: Sequence[Cost], what: str) -> Any:
+def _titled(chart: Any, costs: Sequence[Cost], what: str, *more: str) -> Any:
     """A chart with its title, what it is of, and a grid that stays behind the lines."""
     subjects = dict.fromkeys(
         f"{d.model.name}, weights in {d.precision.weights}, on {d.accelerators} x {d.accelerator.name} ({d.split})"
@@ -58,7 +58,7 @@ def _titled(chart: Any, costs: Sequence[Cost], what: str) -> Any:
     )
     origins = dict.fromkeys(cost.workload.lengths.origin for cost in costs)
     lengths = f"lengths: {next(iter(origins))}" if len(origins) == 1 else "lengths differ"
-    subtitle = [*list(subjects)[:4], *(["and others"] if len(subjects) > 4 else []), lengths]
+    subtitle = [*list(subjects)[:4], *(["and others"] if len(subjects) > 4 else []), lengths, *more]
     title = {"text": what, "subtitle": subtitle, "anchor": "start"}
     return chart.properties(title=title).configure_axis(gridOpacity=0.5)
 
@@ -97,8 +97,16 @@ def position(curves: Sequence[Curve]) -> Any:
         Cases.
     """
     alt = altair()
-    panels = [_parts(curves[0], token) if len(curves) == 1 else _cases(curves, token) for token in ("input", "output")]
-    return _titled(alt.hconcat(*panels), [curve.cost for curve in curves], "Cost of the n-th token")
+    if len(curves) > 1:
+        panels, more = [_cases(curves, token) for token in ("input", "output")], []
+    else:
+        state = curves[0].cost.operating
+        panels = [_parts(curves[0], token) for token in ("input", "output")]
+        more = [
+            f"batch {float(state.state.batch):,.1f}, bound by {state.bound}",
+            f"{report.QUESTION[curves[0].view]}; the {curves[0].who} pays for reading old positions",
+        ]
+    return _titled(alt.hconcat(*panels), [curve.cost for curve in curves], "Cost of the n-th token", *more)
 
 
 def _grid(curve: Curve, token: str) -> Array:
