@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pertoken.engine.deployment import Deployment
-from pertoken.engine.ops import AttentionOp, Operation
+from pertoken.engine.ops import AttentionOp
 from pertoken.engine.roofline import Timed
 from pertoken.engine.step import Prefill, Step
 from pertoken.errors import PertokenError
@@ -66,10 +66,19 @@ class Batch:
         """Operations whose cost depends on position."""
         return tuple(op for op in self.deployment.plan if isinstance(op, AttentionOp))
 
-    @cached_property
-    def rest(self) -> tuple[Operation, ...]:
-        """Operations that treat all positions alike."""
-        return tuple(op for op in self.deployment.plan if not isinstance(op, AttentionOp))
+    def rest(self, step: Step, last: bool | None = None) -> list[Timed]:
+        """What a step runs but for attention, which is alike for all positions.
+
+        Parameters
+        ----------
+        step : Step
+            The step.
+        last : bool, optional
+            Only what tokens that emit an output pass (the head, the sampler), or only what others pass too.
+        """
+        reads = {f"{phase}_{op.name}" for op in self.attention for phase in ("prefill", "decode")}
+        ends = {op.name for op in self.deployment.plan if getattr(op, "last_only", False)}
+        return [op for op in self.deployment.run(step) if op.name not in reads and last in (None, op.name in ends)]
 
     @property
     def mixed(self) -> Step:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from pertoken.attribution.batch import Batch, Parts
-from pertoken.attribution.views import last_only
 from pertoken.engine.step import Prefill, Step
 from pertoken.serving.lengths import Array
 
@@ -53,8 +52,7 @@ def first(surplus: Callable[[Number], Number], limit: float) -> int | None:
 
 def input_flop(batch: Batch, n: Number) -> tuple[Number, Number]:
     """FLOP of the n-th input token on one rank: of its attention, and of everything else [FLOP]."""
-    step = Step((), Prefill(1.0, 1.0, 0.0))
-    rest = sum(t.count * t.work.flop for op in batch.rest if not last_only(op) for t in op.at(step))
+    rest = sum(t.count * t.work.flop for t in batch.rest(Step((), Prefill(1.0, 1.0, 0.0)), last=False))
     attention = sum(op.count * op.attention.flop(1.0, n - 1.0, op.tp) for op in batch.attention)
     return attention, rest
 

@@ -6,15 +6,15 @@ time per step are not in it, so the marginals of a step's tokens sum to less tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from pertoken.attribution.batch import Parts, add, scaled
-from pertoken.attribution.views import View, last_only
-from pertoken.engine.ops import AttentionOp, Operation
+from pertoken.attribution.batch import Parts, add, scaled, total
+from pertoken.attribution.views import View
+from pertoken.engine.ops import AttentionOp
 from pertoken.engine.roofline import Timed
 from pertoken.engine.step import Decode, Step
 
@@ -22,12 +22,20 @@ Number = Any
 
 
 def added(before: Sequence[Timed], after: Sequence[Timed], share: Number = 1.0) -> Parts:
-    """What operations of one name take more ``after`` than ``share`` of them took ``before``, by what then binds [s]."""
+    """What operations take more ``after`` than ``share`` of them took ``before``, by what then binds [s]."""
     found: Parts = {}
     for name in dict.fromkeys(op.name for op in after):
         pairs = [[op for op in ops if op.name == name] for ops in (before, after)]
         found = add(found, _grown(pairs[0], pairs[1], share))
-    return found
+    return covered(found)
+
+
+def covered(parts: Parts) -> Parts:
+    """The same total without negative parts: what one thing saves (a wait that more work hides) others take less."""
+    whole = np.maximum(total(parts), 0.0)
+    above = sum(np.maximum(seconds, 0.0) for seconds in parts.values())
+    factor = whole / np.where(above > 0, above, 1.0)
+    return {part: np.maximum(seconds, 0.0) * factor for part, seconds in parts.items()}
 
 
 def _grown(before: Sequence[Timed], after: Sequence[Timed], share: Number) -> Parts:
@@ -47,36 +55,29 @@ def _grown(before: Sequence[Timed], after: Sequence[Timed], share: Number) -> Pa
     }
 
 
-def more(ops: Sequence[Operation], before: Step, after: Step) -> Parts:
-    """What a step takes more than another in some operations, by part [s]."""
-    return add({}, *(added(op.at(before), op.at(after)) for op in ops))
-
-
 class Marginal(View):
     """One more token in today's batch."""
 
     def flat_input(self) -> Parts:
         step, prompt = self.batch.mixed, self.batch.prompt
         longer = replace(step, prefill=replace(prompt, new=prompt.new + 1.0 / prompt.sequences))
-        return more([op for op in self.batch.rest if not last_only(op)], step, longer)
+        return added(self.batch.rest(step, last=False), self.batch.rest(longer, last=False))
 
     def flat_output(self) -> Parts:
         return self._decode(self.batch.rest, 0.0)
 
-    def _decode(self, ops: Sequence[Operation], context: Number) -> Parts:
-        return add(
-            *(
-                scaled(
-                    more(ops, kind.step, replace(kind.step, decodes=(*kind.step.decodes, Decode(1.0, context)))), chance
-                )
-                for kind, chance in self.batch.decoding
-            )
-        )
+    def _decode(self, run: Callable[[Step], list[Timed]], context: Number) -> Parts:
+        """What operations take more for one more decode, in the kinds of step that decode."""
+        found = []
+        for kind, chance in self.batch.decoding:
+            longer = replace(kind.step, decodes=(*kind.step.decodes, Decode(1.0, context)))
+            found.append(scaled(added(run(kind.step), run(longer)), chance))
+        return add(*found)
 
     def first_output(self) -> Parts:
         step = self.batch.mixed
-        ops = [op for op in self.batch.rest if last_only(op)]
-        return more(ops, step, replace(step, finishing=step.finishing + 1.0))
+        longer = replace(step, finishing=step.finishing + 1.0)
+        return added(self.batch.rest(step, last=True), self.batch.rest(longer, last=True))
 
     def read_input(self, op: AttentionOp, n: Number) -> Parts:
         chunk, longer = self.batch.chunk(op, n), self.batch.chunk(op, n, 1.0)
@@ -91,4 +92,4 @@ class Marginal(View):
         return scaled(parts, op.count)
 
     def read_output(self, op: AttentionOp, context: Number) -> Parts:
-        return self._decode([op], context)
+        return self._decode(op.at, context)

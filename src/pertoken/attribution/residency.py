@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from pertoken.attribution.batch import Parts, add, scaled, total
-from pertoken.attribution.marginal import Marginal, added, more
-from pertoken.attribution.views import Fair, View, last_only
+from pertoken.attribution.marginal import Marginal, added
+from pertoken.attribution.views import Fair, View
 from pertoken.engine.ops import AttentionOp
 from pertoken.engine.step import Step
 from pertoken.errors import PertokenError
@@ -73,9 +73,8 @@ class LongRun(View):
     def flat_input(self) -> Parts:
         """A chunk lengthens the step it joins; its tokens share that, attention apart."""
         step = self.batch.mixed
-        without = Step(step.decodes)
-        ops = [op for op in self.batch.rest if not last_only(op)]
-        parts = add(*(added(op.at(without), op.at(step), self.beside) for op in ops))
+        without = self.batch.rest(Step(step.decodes), last=False)
+        parts = added(without, self.batch.rest(step, last=False), self.beside)
         return scaled(parts, 1.0 / step.input_tokens)
 
     def flat_output(self) -> Parts:
@@ -83,8 +82,8 @@ class LongRun(View):
 
     def first_output(self) -> Parts:
         step = self.batch.mixed
-        ops = [op for op in self.batch.rest if last_only(op)]
-        return scaled(more(ops, replace(step, finishing=0.0), step), 1.0 / step.finishing)
+        without = self.batch.rest(replace(step, finishing=0.0), last=True)
+        return scaled(added(without, self.batch.rest(step, last=True)), 1.0 / step.finishing)
 
     def read_input(self, op: AttentionOp, n: Number) -> Parts:
         return self._fair.read_input(op, n)

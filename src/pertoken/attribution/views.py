@@ -26,11 +26,6 @@ from pertoken.engine.step import Decode, Prefill, Step
 Number = Any
 
 
-def last_only(op: object) -> bool:
-    """Whether only tokens that emit an output pass the operation: the head, the sampler."""
-    return bool(getattr(op, "last_only", False))
-
-
 def each(ops: Iterable[Timed], token: str) -> Parts:
     """What one token of a kind owes in operations that its whole kind shares equally [s]."""
     found: Parts = {}
@@ -92,20 +87,15 @@ class Fair(View):
     """The fair share: all tokens of the traffic together pay the step, to rounding."""
 
     def flat_input(self) -> Parts:
-        step = self.batch.mixed
-        return each((t for op in self.batch.rest for t in op.at(step)), "input")
+        return each(self.batch.rest(self.batch.mixed), "input")
 
     def flat_output(self) -> Parts:
         return add(
-            *(
-                scaled(each((t for op in self.batch.rest for t in op.at(kind.step)), "output"), chance)
-                for kind, chance in self.batch.decoding
-            )
+            *(scaled(each(self.batch.rest(kind.step), "output"), chance) for kind, chance in self.batch.decoding)
         )
 
     def first_output(self) -> Parts:
-        step = self.batch.mixed
-        return each((t for op in self.batch.rest if last_only(op) for t in op.at(step)), "output")
+        return each(self.batch.rest(self.batch.mixed, last=True), "output")
 
     def read_input(self, op: AttentionOp, n: Number) -> Parts:
         """The chunk's read in equal parts, arithmetic by what each token attends, where it binds."""
@@ -130,15 +120,13 @@ class Alone(View):
     """Stand-alone: a step for this token only."""
 
     def flat_input(self) -> Parts:
-        step = Step((), Prefill(1.0, 1.0, 0.0))
-        return each((t for op in self.batch.rest if not last_only(op) for t in op.at(step)), "input")
+        return each(self.batch.rest(Step((), Prefill(1.0, 1.0, 0.0)), last=False), "input")
 
     def flat_output(self) -> Parts:
-        return each((t for op in self.batch.rest for t in op.at(Step((Decode(1.0, 0.0),)))), "output")
+        return each(self.batch.rest(Step((Decode(1.0, 0.0),))), "output")
 
     def first_output(self) -> Parts:
-        step = Step(finishing=1.0)
-        return each((t for op in self.batch.rest if last_only(op) for t in op.at(step)), "output")
+        return each(self.batch.rest(Step(finishing=1.0), last=True), "output")
 
     def read_input(self, op: AttentionOp, n: Number) -> Parts:
         return each(op.at(Step((), Prefill(1.0, 1.0, n - 1.0))), "input")
