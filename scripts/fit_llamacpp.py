@@ -67,8 +67,8 @@ ROWS = [
 def predicted(row: Speed, kernel: MatmulEfficiency) -> float:
     """Tokens per second of a row with one kernel for all its matmuls."""
     accelerator = machines.load_accelerator(row.accelerator)
-    base = machines.chooser(accelerator, "llamacpp")
-    chooser = Chooser(base.efficiency, base.fallback, [], "llamacpp", accelerator, base.links,
+    base = machines.chooser(accelerator, machines.load_profile("llamacpp"))
+    chooser = Chooser(base.efficiency, base.fallback, [], ("llamacpp",), accelerator, base.links,
                       Efficiency(row.accelerator, matmul={row.form: kernel}))  # fmt: skip
     model = load_checkpoint(row.model).model
     deployment = Deployment(

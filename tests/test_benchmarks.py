@@ -86,3 +86,9 @@ def test_the_command_starts_quickly(capsys: pytest.CaptureFixture[str]) -> None:
     answer = min(cold.seconds(cold.COMMAND) for _ in range(3))
     empty = min(cold.seconds(cold.EMPTY) for _ in range(3))
     assert answer / empty < 80
+
+
+def test_many_positions_are_far_quicker_than_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    ratios = load("positions").main(many=100_000, rounds=3, singles=20)
+    assert min(ratios.values()) > 200
+    assert "positions/s" in capsys.readouterr().out

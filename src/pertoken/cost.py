@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pertoken.attribution.ledger import TOKENS, Entry, by_token, ledger
 from pertoken.engine.deployment import Deployment
@@ -17,6 +17,9 @@ from pertoken.serving.operating import Operating, operate
 from pertoken.serving.steady import Steady, steady
 from pertoken.serving.workload import Workload
 from pertoken.units import HOUR, MILLION, MONTH
+
+if TYPE_CHECKING:
+    from pertoken.attribution.at import At
 
 CASES = ("value", "low", "high")
 BASES = ("usage", "allocation")
@@ -327,6 +330,12 @@ class Cost(Explained):
         priced = self.rate is not None and other.rate is not None
         mine, theirs = self.parts(priced), other.parts(priced)
         return [Change(*key, mine.get(key, 0.0), theirs.get(key, 0.0)) for key in sorted({*mine, *theirs})]
+
+    def at(self, *, input: Any = None, output: Any = None, view: str = "fair", who: str = "reader") -> At:
+        """What the n-th input or output token costs, in its parts; see `pertoken.attribution.at.at`."""
+        from pertoken.attribution.at import at  # not needed for a price
+
+        return at(self, input, output, view, who)
 
     @property
     def mfu(self) -> float:

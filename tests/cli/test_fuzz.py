@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pertoken
+from pertoken.attribution.position import VIEWS, WHO
 from pertoken.knobs import KNOBS
 from tests.cli.tool import run
 
@@ -34,9 +35,10 @@ INSANE: list[Any] = [
 ARGUMENTS = st.lists(
     st.one_of(
         st.sampled_from([
-            "price", "explain", "--what-if", "all", "kv-fp8", "--depth", "--cite", "--chart", "receipt", "list", "show",
-            "model", "models", "accelerator", "engine", "llama-3.1-8b", "gemma-3-1b", "h100-sxm",
-            "--json", "--csv", "-h", "--version", "--", "-", "8xh100-sxm", "1e5", "-1", "nan", "fp8",
+            "price", "explain", "curve", "--what-if", "all", "kv-fp8", "--depth", "--cite", "--chart", "receipt", "list",
+            "show", "model", "models", "accelerator", "engine", "llama-3.1-8b", "gemma-3-1b", "h100-sxm", "--json", "--csv",
+            "--positions", "--view", "--who", "1,11", "long-run", "occupant", "-h", "--version", "--", "-", "8xh100-sxm",
+            "1e5", "-1", "nan", "fp8",
         ]),
         st.sampled_from([knob.flag for knob in KNOBS.values() if knob.name != "model"]),
         st.text(st.characters(exclude_characters="/"), max_size=8),  # no slash: no paths, hence no files written
@@ -74,6 +76,28 @@ def test_random_knobs_are_priced_or_refused(given: dict[str, Any]) -> None:
     if cost.rate:
         assert abs(cost.bill.residual) <= 1e-9 * cost.bill.usd
     assert abs(sum(leaf.usd_share for leaf in cost.receipt) - 1) < 1e-9
+
+
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(knobs(), st.sampled_from(VIEWS), st.sampled_from(WHO), st.integers(1, 4000), st.integers(1, 400))
+def test_random_knobs_have_a_cost_by_position_or_a_sentence(
+    given: dict[str, Any], view: str, who: str, first: int, second: int
+) -> None:
+    model = given.pop("model")
+    try:
+        cost = pertoken.price(model, **given)
+        found = [
+            cost.at(input=[1, first], view=view, who=who),
+            cost.at(output=[1, second], input=first, view=view, who=who),
+        ]
+    except pertoken.PertokenError as error:
+        assert 30 < len(str(error)) < 1000, error
+        return
+    for at in found:
+        for i in range(2):
+            assert 0 < at.low[i] <= at.value[i] <= at.high[i] < math.inf
+            parts = [part[i] for part in at.parts.values()]
+            assert min(parts) >= 0 and math.isclose(sum(parts), at.value[i], rel_tol=1e-9)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,20 @@ CASES: dict[str, tuple[str, ...]] = {
     "price-70b.csv": (*JOB, "--csv"),
     "price-8b.txt": ("price", "llama-3.1-8b"),
     "compare.txt": ("price", "llama-3.1-70b", "--on", "8xh100-sxm", "--on", "8xmi300x"),
+    "curve-70b.txt": ("curve", *JOB[1:]),
+    "curve-70b.json": ("curve", *JOB[1:], "--positions", "1,11,10001", "--json"),
+    "curve-views.txt": (
+        "curve",
+        *JOB[1:],
+        "--view",
+        "fair",
+        "--view",
+        "long-run",
+        "--who",
+        "reader",
+        "--who",
+        "occupant",
+    ),
     "load.txt": (*JOB, "--load", "0.3", "--cached", "0.5", "--basis", "allocation"),
     "no-rent.txt": ("price", "llama-3.1-8b", "--on", "1xgh200-96gb"),
     "does-not-fit.txt": ("price", "llama-3.1-405b", "--on", "8xh100-sxm"),
@@ -40,6 +55,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "what-if-8b.csv": ("price", *EIGHT, "--what-if", "all", "--csv"),
     "what-if-latent.txt": ("price", "deepseek-v3", "--on", "8xh200-sxm", "--concurrency", "64", "--what-if", "all"),
     "cite.bib": ("explain", "deepseek-v3", "--on", "8xh200-sxm", "--concurrency", "64", "--cite"),
+    "help-curve.txt": ("curve", "--help"),
 }
 HEAD = {"list-rates.txt": 12, "show-accelerator.txt": 24}  # lines kept of what grows with the catalog
 NOISE = 1e-9  # a figure this small beside the others is rounding of the machine at hand
@@ -90,10 +106,11 @@ def test_output_is_as_kept(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_text_is_readable(name: str) -> None:
     text = shown(name).replace("Raanan", "")  # an author, and a number's name
-    for wrong in ("nan", "inf ", "None", "NaN", "Traceback", "-0.0", "$-", "{'", "\t"):
+    for wrong in ("nan", "inf ", "None", "NaN", "Traceback", "$-", "{'", "\t"):
         assert wrong not in text, wrong
+    assert not re.search(r"-0\.0+(?![0-9])", text), "a zero below zero"
     if name.startswith(
-        ("price-70b.t", "price-8b", "load", "no-rent", "help", "explain", "what-if-latent")
+        ("price-70b.t", "price-8b", "curve-70b.t", "curve-v", "load", "no-rent", "help", "explain", "what-if-latent")
     ) and name.endswith(".txt"):
         widest = max(text.splitlines(), key=len)
         assert len(widest) <= 120, widest

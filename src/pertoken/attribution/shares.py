@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Number = Any
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -84,3 +86,29 @@ def phases(fixed: Number, moved: Number, compute: Number, shape: Callable[[Numbe
     # w(tau*) is written as tau* (F - b), its value at the crossing, so the three sum exactly however tau* was found
     first = np.where(bound, fixed, scale * (compute - moved))
     return Phases(first, scale * moved, np.where(bound, 0.0, (1.0 - scale) * compute))
+
+
+def unlike(fixed: Number, moved: Array, compute: Array, shape: Callable[[Number], Number] | None = None) -> Array:
+    """What each of several unlike tokens owes: an equal part of what is read anyway, its own traffic and arithmetic.
+
+    Parameters
+    ----------
+    fixed : float
+        Seconds of what is read however few tokens come [s].
+    moved, compute : ndarray, shape (tokens,)
+        Seconds of each token's own traffic and arithmetic [s].
+    shape : callable, optional
+        As in `crossover`.
+
+    Returns
+    -------
+    ndarray, shape (tokens,)
+        Shares; they sum to the operation's time [s].
+    """
+    bound = phases(fixed, moved.sum(), compute.sum(), shape)
+    parts = [
+        whole * own / own.sum() if own.sum() > 0 else 0.0 * own
+        for whole, own in ((bound.moved, moved), (bound.computed, compute))
+    ]
+    found: Array = bound.fixed / moved.size + parts[0] + parts[1]
+    return found

@@ -11,6 +11,7 @@ import click
 
 from pertoken import __version__
 from pertoken.cli.calibrate import calibrate
+from pertoken.cli.curve import curve
 from pertoken.cli.explain import explain
 from pertoken.cli.options import WHAT_IF, complete, complete_what_if, knob_options, read_cases
 from pertoken.cli.validate import validate
@@ -148,6 +149,7 @@ def _complain(sentence: str) -> None:
 cli.add_command(explain)
 cli.add_command(validate)
 cli.add_command(calibrate)
+cli.add_command(curve)
 
 
 def run() -> None:

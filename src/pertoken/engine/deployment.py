@@ -128,10 +128,8 @@ class Deployment:
 
     def run(self, step: Step) -> list[Timed]:
         """Counts and seconds of every operation in one step of one lane."""
-        if self.overlap != "none":
-            found = micro_batched(self.plan, step)
-        else:
-            found = [timed for op in self.plan for timed in op.at(step)]
+        plan = self.plan
+        found = micro_batched(plan, step) if self.overlap != "none" else [t for op in plan for t in op.at(step)]
         return found + launching(step, found, self._launches_s, self.profile.graph_sequences.value)
 
     @cached_property

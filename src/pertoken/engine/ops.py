@@ -137,6 +137,21 @@ class AttentionOp(Operation):
             found += self._phase("prefill", [(p.new, p.sequences, p.context, p.cached)])
         return found
 
+    def sequence(self, phase: str, beside: Number, new: Number, context: Number, cached: Number = 0.0) -> Timed:
+        """One sequence in a batch whose others move ``beside`` bytes; the launch that all share is not in it.
+
+        Parameters
+        ----------
+        phase : str
+            ``prefill`` or ``decode``.
+        beside : float or ndarray
+            Cache bytes that the other sequences read and write [byte].
+        new, context, cached : float or ndarray
+            As of `Prefill` [token].
+        """
+        group = (new, 1.0, context, cached)
+        return self._one(phase, beside + sum(self._moved(*group)), 0.0, group)
+
     def _phase(self, phase: str, groups: list[tuple[Number, Number, Number, Number]]) -> list[Timed]:
         """One launch serves all groups of a phase, and none is needed where no sequence is in it."""
         size = sum(sum(self._moved(*g)) for g in groups)
