@@ -1,0 +1,59 @@
+"""Power of accelerators: fitted where energy was measured, else the nearest family's shares of board power."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from pertoken.catalog import files, machines
+from pertoken.hardware.accelerator import Accelerator
+from pertoken.money.energy import IDLE_SHARE, UNITS, Draw
+from pertoken.sources import Source, Sourced, read_number, read_sources
+
+WIDER = 2.0  # the interval's logarithms where another accelerator stands in, an assumption
+NEAREST = {"blackwell": "b200-sxm"}  # family to the accelerator whose shares stand in; Hopper for all others
+OLDER = "h100-sxm"
+
+
+@cache
+def measured() -> dict[str, Draw]:
+    """Fitted power by accelerator."""
+    return {name: _read(name) for name in files.names("power")}
+
+
+def _read(name: str) -> Draw:
+    table = files.read_toml(files.ROOT / "power" / f"{name}.toml")
+    sources = read_sources(table["sources"])
+    numbers = {k: read_number(table["power"][k], unit, sources, f"power of {name}: {k}", zero=True) for k, unit in UNITS.items()}
+    low, high = table["interval"]
+    return Draw(**numbers, interval=(float(low), float(high)))
+
+
+def load_draw(accelerator: Accelerator) -> Draw | None:
+    """What an accelerator draws; None where no board power is published.
+
+    Another family's parameters are scaled so that each takes the same share of board power at full rate: the floor as such,
+    memory at full bandwidth, arithmetic at its half-precision peak.
+    """
+    found = measured().get(accelerator.name)
+    if found or accelerator.board_power is None:
+        return found
+    near = machines.load_accelerator(NEAREST.get(accelerator.family, OLDER))
+    assert near.board_power
+    draw, power = measured()[near.name], accelerator.board_power.value
+    ratio = power / near.board_power.value
+    source = Source(f"as shares of board power measured on {near.name}", read=draw.active.source.read)
+    scales = {
+        "active": ratio,
+        "byte": ratio * near.bandwidth.value / accelerator.bandwidth.value,
+        "flop": ratio * near.peak(near.half) / accelerator.peak(accelerator.half),
+        "emit": ratio,
+    }
+    made = {k: Sourced(getattr(draw, k).value * scale, UNITS[k], source) for k, scale in scales.items()}
+    made["idle"] = Sourced(IDLE_SHARE * power, "W", Source("assumed"), f"{IDLE_SHARE:g} of board power")
+    made["cap"] = accelerator.board_power
+    low, high = draw.interval
+    return Draw(
+        **made,
+        interval=(low**WIDER, high**WIDER),
+        assumed=(f"energy of {accelerator.name} was not measured: {near.name}'s shares of board power stand in",),
+    )
