@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pertoken.errors import PertokenError
+from pertoken.hardware.accelerator import Accelerator
 from pertoken.units import JOULES_PER_KWH, per_second
 
 MOST_PER_HOUR = 10_000.0  # $/accelerator-hour
@@ -83,27 +84,29 @@ def rent(usd_per_hour: float, origin: str = "rent as given") -> Rate:
     return Rate(per_second(usd_per_hour), origin)
 
 
-def power(usd_per_kwh: float, watts: float | None, name: str = "the accelerator") -> Rate:
+def power(usd_per_kwh: float, accelerator: Accelerator, watts: float | None = None) -> Rate:
     """Electricity alone, for what is drawn.
 
     Parameters
     ----------
     usd_per_kwh : float
         Above 0 and at most 100 [$/kWh].
-    watts : float or None
-        Draw at the facility's meter of one working accelerator [W]; None when no power is published.
-    name : str
-        The accelerator, for the refusal.
+    accelerator : Accelerator
+        Needs a published board power where ``watts`` is None.
+    watts : float, optional
+        Draw at the facility's meter of one working accelerator; board power until a prediction is at hand [W].
     """
     if not 0.0 < usd_per_kwh <= MOST_PER_KWH:
         raise PertokenError(
             f"--rate power:{usd_per_kwh:g} is out of range; it must be above 0 and at most {MOST_PER_KWH:,.0f} $/kWh, such"
             " as power:0.12"
         )
-    if watts is None:
+    if watts is None and accelerator.board_power is None:
         raise PertokenError(
-            f"no board power is published for {name}, so power:{usd_per_kwh:g} has no dollars; give --watts, or use --rate"
-            " rent:PRICE"
+            f"no board power is published for {accelerator.name}, so power:{usd_per_kwh:g} has no dollars; give --watts, or use"
+            " --rate rent:PRICE"
         )
+    drawn = watts if watts is not None or accelerator.board_power is None else accelerator.board_power.value
+    assert drawn is not None
     each = usd_per_kwh / JOULES_PER_KWH
-    return Rate(each * watts, f"electricity alone at {usd_per_kwh:g} $/kWh", "power", each, watts)
+    return Rate(each * drawn, f"electricity alone at {usd_per_kwh:g} $/kWh", "power", each, drawn)
