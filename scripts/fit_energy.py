@@ -175,7 +175,9 @@ def report(gpu: str) -> tuple[np.ndarray, tuple[float, float], list[str]]:
     for family in sorted({m.family for m in found}):
         part = errors[[m.family == family for m in found]]
         own = board_only([m for m in found if m.family == family], gpu)
-        lines.append(f"| {gpu} | {family} | {len(part)} | {median(part):.1%} | {np.expm1(np.median(part)):+.1%} | {median(own):.1%} |")
+        lines.append(
+            f"| {gpu} | {family} | {len(part)} | {median(part):.1%} | {np.expm1(np.median(part)):+.1%} | {median(own):.1%} |"
+        )
     bounds = [f"{median(crossed(load(gpu, inputs), gpu)):.1%}" for inputs in BOUNDS]
     lines.append(f"| {gpu} | all, inputs of {BOUNDS[0]['lm-arena-chat']} and {BOUNDS[0]['gpqa']}; {BOUNDS[1]['lm-arena-chat']}"
                  f" and {BOUNDS[1]['gpqa']} | {len(found)} | {'; '.join(bounds)} | | |")  # fmt: skip
@@ -223,7 +225,9 @@ def wall(path: Path) -> list[str]:
                      tpot=10.0, pue=1.0)  # fmt: skip
         watts = cost.meter.busy_watts * 8 * cost.site.host.value
         measured = float(row["median_W_active"])
-        lines.append(f"| {row['system']} | {row['model']} | {measured:,.0f} | {watts:,.0f} | {watts / measured - 1:+.0%} |")
+        lines.append(
+            f"| {row['system']} | {row['model']} | {measured:,.0f} | {watts:,.0f} | {watts / measured - 1:+.0%} |"
+        )
     return lines
 
 
@@ -232,14 +236,22 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write the catalog's files")
     parser.add_argument("--wall", type=Path, help="CSV of wall power to hold the result against")
     chosen = parser.parse_args()
-    out = ["| accelerator | family left out | rows | median error | bias | board power x time |", "|---|---|---|---|---|---|"]
+    out = [
+        "| accelerator | family left out | rows | median error | bias | board power x time |",
+        "|---|---|---|---|---|---|",
+    ]
     for gpu in NAMES:
         p, interval, lines = report(gpu)
         out += lines
         if chosen.write:
             (FOLDER / f"{NAMES[gpu]}.toml").write_text(toml(gpu, p, interval), "utf-8")
     if chosen.wall:
-        out += ["", "| server | model | measured W | predicted W | error |", "|---|---|---|---|---|", *wall(chosen.wall)]
+        out += [
+            "",
+            "| server | model | measured W | predicted W | error |",
+            "|---|---|---|---|---|",
+            *wall(chosen.wall),
+        ]
     sys.stdout.write("\n".join(out) + "\n")
     return 0
 

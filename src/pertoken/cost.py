@@ -199,7 +199,7 @@ class Cost:
         tokens = {name: count * self.requests_per_s * HOUR for name, count in self.tokens_per_request.items()}
         if self.rate is None:
             return Bill(HOUR, paid, math.nan, math.nan, tokens, math.nan)
-        idle_s, idle_j = self._idle_s, self.idle_joules
+        idle_s, idle_j = self.idle_s, self.idle_joules
         busy_j = self.meter.busy_watts * self.site.factor * (paid - idle_s) if self.meter else 0.0
         q, fixed = self.rate.usd_per_joule, self.rate.fixed_usd_per_second
         usd, idle = paid * fixed + q * (busy_j + idle_j), idle_s * fixed + q * idle_j
@@ -208,7 +208,15 @@ class Cost:
         return Bill(HOUR, paid, usd, idle, tokens, usd - charged - idle)
 
     @property
-    def _idle_s(self) -> float:
+    def idle_share(self) -> float:
+        """Share of the bill that idle time costs, whoever pays it; of paid seconds without a rate [1]."""
+        if self.rate is None:
+            return 1.0 - self.utilisation
+        idle = self.idle_s * self.rate.fixed_usd_per_second + self.rate.usd_per_joule * self.idle_joules
+        return idle / self.bill.usd
+
+    @property
+    def idle_s(self) -> float:
         """Idle accelerator-seconds of an hour, whoever pays for them [s]."""
         return (1.0 - self.utilisation) * self.deployment.accelerators * HOUR
 
@@ -250,7 +258,7 @@ class Cost:
     @property
     def idle_joules(self) -> float:
         """Joules at the facility's meter that idle accelerators draw in an hour [J]."""
-        return self._idle_s * self.meter.idle_watts * self.site.factor if self.meter else 0.0
+        return self.idle_s * self.meter.idle_watts * self.site.factor if self.meter else 0.0
 
     @property
     def grams(self) -> PerToken | None:

@@ -315,7 +315,6 @@ class Resolver:
         self.assumed.append(rate.origin)
         return rate, ""
 
-
     def _power(self, accelerator: Accelerator) -> tuple[Draw | None, Site, list[str]]:
         """What an accelerator draws, what stands around it, and what was taken for them."""
         site, around = load_site(accelerator.name, self.knobs)

@@ -23,7 +23,10 @@ def measured() -> dict[str, Draw]:
 def _read(name: str) -> Draw:
     table = files.read_toml(files.ROOT / "power" / f"{name}.toml")
     sources = read_sources(table["sources"])
-    numbers = {k: read_number(table["power"][k], unit, sources, f"power of {name}: {k}", zero=True) for k, unit in UNITS.items()}
+    numbers = {
+        k: read_number(table["power"][k], unit, sources, f"power of {name}: {k}", zero=True)
+        for k, unit in UNITS.items()
+    }
     low, high = table["interval"]
     return Draw(**numbers, interval=(float(low), float(high)))
 

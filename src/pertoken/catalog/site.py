@@ -40,7 +40,11 @@ def find_country(text: str) -> str:
     for code, (name, _, _) in grids().items():
         if key in (code.lower(), name.lower()):
             return code
-    near = [f"{code} ({name})" for code, (name, _, _) in grids().items() if len(key) > 2 and name.lower().startswith(key[:3])]
+    near = [
+        f"{code} ({name})"
+        for code, (name, _, _) in grids().items()
+        if len(key) > 2 and name.lower().startswith(key[:3])
+    ]
     hint = f"; near it: {', '.join(near[:5])}" if near else "; give a code such as USA, DEU, FRA or CHN"
     raise PertokenError(f"--country is {text[:40]!r}, of which no grid intensity is in the table{hint}")
 
@@ -77,7 +81,9 @@ def load_site(accelerator: str, given: Mapping[str, Any]) -> tuple[Site, list[st
             return Sourced(float(given[name]), unit, USER)
         found = read_number(defaults[name], unit, sources, name, zero=True)
         note = f" ({found.note})" if found.note else ""
-        assumed.append(f"{name.upper() if name == 'pue' else name} {found.value:g}{note}; {found.source.title}")
+        assumed.append(
+            f"{name.upper() if name == 'pue' else name} {found.value:g}{note}; {found.source.title.split(':')[0]}"
+        )
         return found
 
     # watts that were given are those of the accelerator with its host

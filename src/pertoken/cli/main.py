@@ -85,12 +85,24 @@ def cli() -> None:
     metavar="FILE",
     help="Also write .json .csv .md .html .txt, or .toml (the scenario).",
 )
+@click.option("--uncertainty", "uncertain", is_flag=True, help="Show which input moves the answer most.")
+@click.option(
+    "--range",
+    "spans",
+    multiple=True,
+    metavar="NAME=LOW:HIGH",
+    help="Ends of an input for --uncertainty: utilisation, rate [$/h], input, step time, energy, pue or grid.",
+)
+@click.option("--today", envvar="PERTOKEN_TODAY", metavar="DATE", help="Day against which the age of prices is held.")
 def price(
     model: tuple[str, ...],
     scenario: str | None,
     as_json: bool,
     as_csv: bool,
     target: str | None,
+    uncertain: bool,
+    spans: tuple[str, ...],
+    today: str | None,
     **given: tuple[str, ...],
 ) -> None:
     """Dollars per million input, cached and output tokens, with the reason and the receipt.
@@ -103,6 +115,7 @@ def price(
     pertoken price llama-3.1-70b --on 8xh100-sxm --dtype fp8 --input 8192 --output 512 --rate rent:2.50
     pertoken price llama-3.1-70b --on 8xh100-sxm --on 8xmi300x --concurrency 64
     """
+    from pertoken.cli import money
     from pertoken.report import document, export, text
     from pertoken.scenario import MOST_CASES, combinations, price
 
@@ -118,13 +131,18 @@ def price(
     cases = [case for table in tables[: MOST_CASES + 1] for case in combinations(table)]
     if len(cases) > MOST_CASES:
         raise PertokenError(f"more than {MOST_CASES} cases were asked for; compare fewer at once")
+    day = money.parse_day(today)
     costs = [price(**case) for case in cases]
+    for sentence in money.warnings(costs, day):
+        _complain(f"warning: {sentence}")
+    tornados = [money.uncertainty(cost, spans) for cost in costs] if uncertain or spans else []
     if as_json:
-        shown = document.to_json(costs)
+        shown = document.to_json(costs, tornados)
     elif as_csv:
         shown = document.to_csv(costs)
     else:
         shown = text.answer(costs[0]) if len(costs) == 1 else text.comparison(costs)
+        shown += text.uncertainty(costs, tornados)
     if path:  # first, so that a reader who closes the pipe early does not lose the file
         export.export(costs, path)
         click.echo(f"wrote {path}", err=True)
@@ -162,13 +180,22 @@ def _kind(text: str, known: tuple[str, ...]) -> str:
 
 @cli.command("list")
 @click.argument("kind", metavar="KIND")
+@click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(kind: str, as_json: bool) -> None:
-    """List the catalog. KIND is models, accelerators, engines, rates or traces."""
-    from pertoken.cli import catalog
+@click.option("--today", envvar="PERTOKEN_TODAY", metavar="DATE", help="Day against which the age of rents is held.")
+def list_(kind: str, words: tuple[str, ...], as_json: bool, today: str | None) -> None:
+    """List the catalog. KIND is models, accelerators, engines, rates or traces; each WORD narrows it.
+
+    \b
+    pertoken list rates h100-sxm neocloud
+    """
+    from pertoken.cli import catalog, money
     from pertoken.report import text
 
-    rows = catalog.rows(_kind(kind, KINDS))
+    rows = catalog.narrowed(catalog.rows(_kind(kind, KINDS)), kind, words)
+    if kind == "rates":
+        for sentence in catalog.old(rows, money.parse_day(today)):
+            _complain(f"warning: {sentence}")
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return

@@ -53,7 +53,8 @@ class PerToken:
         """The sum, case by case: what moves one moves the other."""
         return PerToken(
             **{
-                n: Interval(*(getattr(getattr(self, n), c) + getattr(getattr(other, n), c) for c in CASES)) for n in KINDS
+                n: Interval(*(getattr(getattr(self, n), c) + getattr(getattr(other, n), c) for c in CASES))
+                for n in KINDS
             }
         )
 

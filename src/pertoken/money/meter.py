@@ -53,7 +53,9 @@ class Meter:
         """Draw of an idle accelerator [W]."""
         return self.draw.idle.value
 
-    def per_token(self, tokens: Mapping[str, float], idle_s: Mapping[str, float], lone_cached: float) -> dict[str, float]:
+    def per_token(
+        self, tokens: Mapping[str, float], idle_s: Mapping[str, float], lone_cached: float
+    ) -> dict[str, float]:
         """Joules of the accelerators per token of each kind, and of all input [J].
 
         Parameters
@@ -66,7 +68,9 @@ class Meter:
             Joules of a cached token where the traffic has none [J].
         """
         found = {
-            name: self.by_token[name] / tokens[name] + self.idle_watts * idle_s[name] if tokens[name] > 0 else lone_cached
+            name: self.by_token[name] / tokens[name] + self.idle_watts * idle_s[name]
+            if tokens[name] > 0
+            else lone_cached
             for name in TOKENS
         }
         both = sum(found[name] * tokens[name] for name in ("input", "cached") if tokens[name] > 0)
