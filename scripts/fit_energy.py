@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 from scipy.optimize import least_squares
 
-from pertoken.catalog import machines
 from pertoken.knobs import read_knobs
 from pertoken.money.energy import relative_peaks
 from pertoken.scenario import Resolver
@@ -240,11 +239,11 @@ def main() -> int:
         "| accelerator | family left out | rows | median error | bias | board power x time |",
         "|---|---|---|---|---|---|",
     ]
-    for gpu in NAMES:
+    for gpu, name in NAMES.items():
         p, interval, lines = report(gpu)
         out += lines
         if chosen.write:
-            (FOLDER / f"{NAMES[gpu]}.toml").write_text(toml(gpu, p, interval), "utf-8")
+            (FOLDER / f"{name}.toml").write_text(toml(gpu, p, interval), "utf-8")
     if chosen.wall:
         out += [
             "",

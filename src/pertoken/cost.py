@@ -272,10 +272,10 @@ class Cost:
     def receipt(self) -> list[Leaf]:
         """Leaves of the bill, largest first, idle time last; their shares sum to 1."""
         totals: dict[tuple[str, str, str, str], list[float]] = {}
-        for e in (*self.entries["value"], *self._priced_joules):
-            key = (e.token, e.part, e.group, e.name)
-            both = totals.setdefault(key, [0.0, 0.0])
-            both[isinstance(e, Joules)] += float(e.joules if isinstance(e, Joules) else e.seconds)
+        for e in self.entries["value"]:
+            totals.setdefault((e.token, e.part, e.group, e.name), [0.0, 0.0])[0] += float(e.seconds)
+        for j in self._priced_joules:
+            totals.setdefault((j.token, j.part, j.group, j.name), [0.0, 0.0])[1] += float(j.joules)
         paid, step = self.bill.accelerator_s, float(self.operating.state.step_s)
         busy = paid if self.basis == "allocation" else paid * self.utilisation
         worked = paid * self.utilisation
@@ -314,11 +314,13 @@ class Cost:
             second *= self.rate.fixed_usd_per_second
             if joule and self.basis == "allocation" and self.meter:
                 second += joule * self.meter.idle_watts * (1.0 / self.utilisation - 1.0)
+        owed = [(e.token, e.part, float(e.seconds) * second) for e in self.entries["value"]]
+        if priced:
+            owed += [(j.token, j.part, float(j.joules) * joule) for j in self._priced_joules]
         found: dict[tuple[str, str], float] = {}
-        for e in (*self.entries["value"], *(self._priced_joules if priced else ())):
-            if tokens[e.token] > 0:
-                owed = float(e.joules) * joule if isinstance(e, Joules) else float(e.seconds) * second
-                found[e.token, e.part] = found.get((e.token, e.part), 0.0) + owed * unit / tokens[e.token]
+        for token, part, amount in owed:
+            if tokens[token] > 0:
+                found[token, part] = found.get((token, part), 0.0) + amount * unit / tokens[token]
         return found
 
     def compare(self, other: Cost) -> list[Change]:

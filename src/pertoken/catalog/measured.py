@@ -16,6 +16,7 @@ from pertoken.calibrate.names import Names
 from pertoken.calibrate.predict import Resolved
 from pertoken.calibrate.rows import COLUMNS, Refused, Row
 from pertoken.catalog import files, machines
+from pertoken.catalog.power import load_draw
 from pertoken.engine.calibration import Calibration
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.parallel import Split, default_split
@@ -154,7 +155,9 @@ class Resolver:
         chooser = machines.chooser(accelerator, profile.name, own)
         deployment = Deployment(model.model, _cache(precision, accelerator), accelerator, split, profile, chooser)
         deployment = _made_to_fit(deployment, assumed)
-        return Resolved(deployment, self._family(row.model), tuple(assumed))
+        # a batch served at once has no steady state to read the power of
+        draw = None if row.load in ("static", "burst") else load_draw(accelerator)
+        return Resolved(deployment, self._family(row.model), tuple(assumed), draw)
 
     def _family(self, name: str) -> str:
         if name not in self._families:

@@ -6,7 +6,7 @@ from functools import cache
 
 from pertoken.catalog import files, machines
 from pertoken.hardware.accelerator import Accelerator
-from pertoken.money.energy import IDLE_SHARE, UNITS, Draw
+from pertoken.money.energy import IDLE_SHARE, UNITS, Draw, draw_of
 from pertoken.sources import Source, Sourced, read_number, read_sources
 
 WIDER = 2.0  # the interval's logarithms where another accelerator stands in, an assumption
@@ -23,12 +23,10 @@ def measured() -> dict[str, Draw]:
 def _read(name: str) -> Draw:
     table = files.read_toml(files.ROOT / "power" / f"{name}.toml")
     sources = read_sources(table["sources"])
-    numbers = {
-        k: read_number(table["power"][k], unit, sources, f"power of {name}: {k}", zero=True)
-        for k, unit in UNITS.items()
-    }
+    where = f"power of {name}"
+    parts = {k: read_number(table["power"][k], unit, sources, f"{where}: {k}", zero=True) for k, unit in UNITS.items()}
     low, high = table["interval"]
-    return Draw(**numbers, interval=(float(low), float(high)))
+    return draw_of(parts, (float(low), float(high)))
 
 
 def load_draw(accelerator: Accelerator) -> Draw | None:
@@ -55,8 +53,8 @@ def load_draw(accelerator: Accelerator) -> Draw | None:
     made["idle"] = Sourced(IDLE_SHARE * power, "W", Source("assumed"), f"{IDLE_SHARE:g} of board power")
     made["cap"] = accelerator.board_power
     low, high = draw.interval
-    return Draw(
-        **made,
-        interval=(low**WIDER, high**WIDER),
-        assumed=(f"energy of {accelerator.name} was not measured: {near.name}'s shares of board power stand in",),
+    return draw_of(
+        made,
+        (low**WIDER, high**WIDER),
+        (f"energy of {accelerator.name} was not measured: {near.name}'s shares of board power stand in",),
     )

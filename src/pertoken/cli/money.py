@@ -77,10 +77,8 @@ def ranges(cost: Cost, given: dict[str, tuple[float, float]]) -> dict[str, Range
     if cost.site.pue.value > 1.0 and low <= cost.site.pue.value <= high:
         found["pue"] = Range(low, high, where)
     for name, (start, end) in given.items():
-        if name == "rate" and cost.rate:
-            unit = cost.rate.usd_per_second * HOUR
-            start, end = start / unit, end / unit
-        found[name] = Range(start, end, "as given")
+        unit = cost.rate.usd_per_second * HOUR if name == "rate" and cost.rate else 1.0
+        found[name] = Range(start / unit, end / unit, "as given")
     return found
 
 

@@ -46,6 +46,6 @@ def parse_currency(text: str) -> Currency:
         rate = -1.0
     if not found or not 0.0 < rate <= 1e7:
         raise PertokenError(
-            f"--currency is {text[:40]!r}; write a code and its units for one dollar, above 0 and up to 10,000,000, such as EUR=0.92"
+            f"--currency is {text[:40]!r}; write a code and its units for a dollar, above 0 to 10,000,000, such as EUR=0.92"
         )
     return Currency(found[1].upper(), rate)

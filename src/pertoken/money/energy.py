@@ -28,13 +28,11 @@ from pertoken.engine.roofline import Timed
 from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator
 from pertoken.serving.steady import Steady, StepKind
-from pertoken.sources import Source, Sourced
+from pertoken.sources import Sourced
 
 Number = Any
 IDLE_SHARE = 0.2  # of board power, with weights loaded; 0.20 was read on an H100 and 0.19 on a B200
 UNITS = {"active": "W", "byte": "J/byte", "flop": "J/FLOP", "emit": "J/token", "idle": "W", "cap": "W"}
-PARTS_OF = {"weights": "weights", "kv": "kv"}
-_FLAT = Source("board power, as published, for every working second")
 
 
 @dataclass(frozen=True)
@@ -78,17 +76,22 @@ class Draw:
         return {f.name: getattr(self, f.name).value for f in fields(self) if f.name in UNITS}
 
 
+def draw_of(parts: Mapping[str, Sourced], interval: tuple[float, float], assumed: tuple[str, ...] = ()) -> Draw:
+    """A draw from its parts by name."""
+    return Draw(*(parts[name] for name in UNITS), interval=interval, assumed=assumed)  # type: ignore[misc,arg-type]
+
+
 def flat(watts: Sourced, assumed: tuple[str, ...] = ()) -> Draw:
     """The same power all the time that a step runs, and `IDLE_SHARE` of it when idle."""
-    zero = {name: Sourced(0.0, UNITS[name], watts.source) for name in ("byte", "flop", "emit")}
+    byte, flop, emit = (Sourced(0.0, UNITS[name], watts.source) for name in ("byte", "flop", "emit"))
     idle = Sourced(IDLE_SHARE * watts.value, "W", watts.source, f"{IDLE_SHARE:g} of it, assumed")
-    return Draw(active=watts, idle=idle, cap=watts, assumed=assumed, **zero)
+    return Draw(watts, byte, flop, emit, idle, watts, assumed=assumed)
 
 
 def board(accelerator: Accelerator) -> Draw | None:
     """Board power for every working second; None where none is published."""
     found = accelerator.board_power
-    return flat(Sourced(found.value, "W", found.source)) if found else None
+    return flat(found) if found else None
 
 
 @dataclass(frozen=True)

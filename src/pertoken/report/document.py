@@ -76,9 +76,14 @@ def _money(cost: Cost) -> dict[str, Any]:
         "cached_increment": None if increment is None else increment * MILLION,
         "per_request": cost.per_request.as_dict() | {"idle": idle},
         "per_month": cost.per_month,
-        "rate": _rate(cost.rate),
+        "rate": _rate(cost, cost.rate),
         "usd_missing": None,
     }
+
+
+def paid_hour(cost: Cost) -> float:
+    """Mean price of a paid accelerator-hour; idle ones draw less where electricity is paid by the joule [$]."""
+    return cost.bill.usd / cost.bill.accelerator_s * HOUR
 
 
 def currency(cost: Cost) -> dict[str, Any] | None:
@@ -91,10 +96,11 @@ def currency(cost: Cost) -> dict[str, Any] | None:
     return {"code": found.code, "per_usd": found.per_usd, "per_million": each}
 
 
-def _rate(rate: Rate) -> dict[str, Any]:
-    """Price of a working accelerator-hour, and what it is made of."""
+def _rate(cost: Cost, rate: Rate) -> dict[str, Any]:
+    """Price of a paid accelerator-hour in the mean, of one that works, and what they are made of."""
     return {
-        "usd_per_accelerator_hour": rate.usd_per_second * HOUR,
+        "usd_per_accelerator_hour": paid_hour(cost),
+        "usd_per_working_hour": rate.usd_per_second * HOUR,
         "kind": rate.kind,
         "usd_per_kwh": rate.usd_per_joule * JOULES_PER_KWH if rate.usd_per_joule else None,
         "band": [end * HOUR for end in rate.band] if rate.band else None,
@@ -188,7 +194,7 @@ def row(cost: Cost) -> dict[str, Any]:
         "on": f"{d.accelerators}x{d.accelerator.name}",
         "split": str(d.split),
         "weights": d.precision.weights,
-        "rate_usd_per_hour": cost.rate.usd_per_second * HOUR if cost.rate else math.nan,
+        "rate_usd_per_hour": paid_hour(cost),
         "input_usd_per_million": value("input").value,
         "input_low": value("input").low,
         "input_high": value("input").high,

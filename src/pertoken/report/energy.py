@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pertoken.cost import Cost, PerToken
+from pertoken.money.meter import Meter
 from pertoken.units import MILLION
 
 
@@ -23,20 +24,23 @@ def energy(cost: Cost) -> dict[str, Any]:
     meter, site = cost.meter, cost.site
     if meter is None:
         return {"joules_per_token": None, "basis": "no board power is published; give --watts"}
-    idle = cost.idle_joules
     return {
         "joules_per_token": _dict(cost.facility_joules),
         "accelerator_joules_per_token": _dict(cost.joules),
         "watts": {"busy": meter.busy_watts, "idle": meter.idle_watts},
         "host": site.host.as_dict(),
         "pue": site.pue.as_dict(),
-        "joules_per_hour": {
-            "busy": (cost.bill.accelerator_s - cost.idle_s) * meter.busy_watts * site.factor,
-            "idle": idle,
-        },
+        "joules_per_hour": _hour(cost, meter),
         "basis": f"at the facility's meter; {meter.draw.active.source.title}",
         "draw": {name: getattr(meter.draw, name).as_dict() for name in meter.draw.values()},
     }
+
+
+def _hour(cost: Cost, meter: Meter) -> dict[str, float]:
+    """Joules of an hour at the facility's meter, and those that no token is charged with."""
+    idle = cost.idle_joules
+    total = (cost.bill.accelerator_s - cost.idle_s) * meter.busy_watts * cost.site.factor + idle
+    return {"total": total, "idle": idle if cost.basis == "usage" else 0.0}
 
 
 def carbon(cost: Cost) -> dict[str, Any] | None:

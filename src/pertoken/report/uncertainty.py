@@ -144,12 +144,12 @@ class Case:
         def between(values: Array) -> Any:
             return np.exp(np.interp(factor, np.log(self.factors), np.log(values)))
 
-        used = at["utilisation"] * between(self.busy)
-        if c.workload.mode in ("rps", "load"):  # a given rate keeps a slower engine busier, up to always
-            used = np.minimum(used * step, 1.0)
+        busy = at["utilisation"] * between(self.busy)
+        # a given rate keeps a slower engine busier, and what is paid for a token the same
+        paid = (1.0 if c.workload.mode in ("rps", "load") else step) / busy
         found: dict[str, Any] = {}
         meter, meter_factor = c.meter, c.site.host.value * at["pue"]
-        idle = (1.0 / used - 1.0) * step
+        idle = np.maximum(paid - step, 0.0)
         joules = {n: math.nan for n in self.joules}
         if meter is not None:
             joules = {
@@ -159,13 +159,13 @@ class Case:
             }
         for n in self.seconds:
             if c.rate is not None:
-                second = c.rate.fixed_usd_per_second * between(self.seconds[n]) * step / used
+                second = c.rate.fixed_usd_per_second * between(self.seconds[n]) * paid
                 electricity = c.rate.usd_per_joule * joules[n] if c.rate.usd_per_joule else 0.0
                 found[f"{n}_usd"] = (second + electricity) * at["rate"] * MILLION
         if meter is not None:
             found["output_joules"] = joules["output"]
             if c.site.grid is not None:
-                made = c.site.embodied_grams_per_second * between(self.seconds["output"]) * step / used
+                made = c.site.embodied_grams_per_second * between(self.seconds["output"]) * paid
                 found["output_grams"] = (joules["output"] * at["grid"] / JOULES_PER_KWH + made) * MILLION
         return found
 
@@ -215,7 +215,8 @@ def tornado(cost: Cost, ranges: Mapping[str, Range]) -> Tornado:
     for name, r in ranges.items():
         if name not in UNITS or not 0.0 < r.low <= r.high < math.inf:
             raise PertokenError(
-                f"--range {name[:40]}={r.low:g}:{r.high:g} is none; give one of {', '.join(UNITS)} with two rising numbers above 0"
+                f"--range {name[:40]}={r.low:g}:{r.high:g} is no range; give one of {', '.join(UNITS)} with two rising numbers"
+                " above 0"
             )
     lengths = ranges.get("input", Range(1.0, 1.0, ""))
     case = Case(cost, (min(lengths.low, 1.0), max(lengths.high, 1.0)))
