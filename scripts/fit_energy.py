@@ -1,6 +1,6 @@
 """Fit what accelerators draw, as `catalog/power` states it, cross-validate it, and hold it against wall power.
 
-Four numbers for each accelerator (floor, joules a byte, joules a FLOP, joules an emitted token), by robust least squares on
+Four numbers for each accelerator (floor, joules a byte, joules a FLOP, and vLLM's wait for an emitted token), by robust least squares on
 the logarithm of measured joules per output token, with the step times that pertoken predicts. Priors from the physics of the
 parts keep apart what the rows cannot tell apart. Then again without one model family at a time, predicting what was left
 out: the quantiles of those errors are the interval that ships.
@@ -36,8 +36,8 @@ NAMES = {"H100": "h100-sxm", "B200": "b200-sxm"}
 INPUTS = {"lm-arena-chat": 224, "gpqa": 634}
 BOUNDS = ({"lm-arena-chat": 100, "gpqa": 150}, {"lm-arena-chat": 450, "gpqa": 634})
 FAMILIES = ("nemotron", "qwen", "llama", "gemma", "deepseek", "gpt-oss")
-# centre of the priors: floor of 0.4 board power, 5 pJ a bit of HBM, 0.4 and 0.25 pJ a half-precision FLOP, 20 mJ a token
-PRIOR = {"H100": (280.0, 40e-12, 0.4e-12, 0.02), "B200": (400.0, 40e-12, 0.25e-12, 0.02)}
+# centre of the priors: floor of 0.4 board power, 5 pJ a bit of HBM, 0.4 and 0.25 pJ a half-precision FLOP, 50 us a token
+PRIOR = {"H100": (280.0, 40e-12, 0.4e-12, 50e-6), "B200": (400.0, 40e-12, 0.25e-12, 50e-6)}
 SPREAD = 0.5  # of the priors, in logarithms
 PULL = 0.1  # a residual as large weighs as much as a parameter one spread off
 CAP = {"H100": 700.0, "B200": 1000.0}
@@ -123,7 +123,7 @@ def load(gpu: str, inputs: Mapping[str, int]) -> list[Measured]:
 def predict(p: np.ndarray, kinds: np.ndarray, cap: float) -> np.ndarray:
     """Joules per output token: the formula of `pertoken.money.energy`."""
     share, seconds, moved, flop, emitted = np.moveaxis(kinds, -1, 0)
-    step = np.minimum(p[0] * seconds + p[1] * moved + p[2] * flop, cap * seconds) + p[3] * emitted
+    step = np.minimum(p[0] * seconds + p[1] * moved + p[2] * flop, cap * seconds) + p[0] * p[3] * emitted
     return (share * step).sum(-1)
 
 
@@ -186,8 +186,8 @@ def report(gpu: str) -> tuple[np.ndarray, tuple[float, float], list[str]]:
 def toml(gpu: str, p: np.ndarray, interval: tuple[float, float]) -> str:
     """The catalog's file."""
     idle, title, url, date = IDLE[gpu]
-    figures = zip(("active", "byte", "flop", "emit"), p, ("W", "J/byte", "J/FLOP", "J/token"), strict=True)
-    notes = {"flop": "half precision", "emit": "sampling and the wait for the host"}
+    figures = zip(("active", "byte", "flop"), p[:3], ("W", "J/byte", "J/FLOP"), strict=True)
+    notes = {"flop": "half precision"}
     lines = [
         f"# Fitted by scripts/fit_energy.py to joules per output token of {NAMES[gpu]}; see docs/energy.md.", "",
         "# measured over predicted, 5 and 95% of rows of model families that were left out of the fit",
@@ -196,21 +196,26 @@ def toml(gpu: str, p: np.ndarray, interval: tuple[float, float]) -> str:
           + (f', note = "{notes[name]}"' if name in notes else "") + " }" for name, value, unit in figures),
         f'idle = {{ value = {idle}, unit = "W", source = "idle" }}',
         f'cap = {{ value = {CAP[gpu]:.0f}, unit = "W", source = "fit", note = "board power" }}', "",
+        "# seconds at the floor for each emitted token, by engine", "[wait]",
+        f'vllm = {{ value = {p[3]:.3g}, unit = "s/token", source = "fit" }}', "",
         "[sources.fit]", f'title = "{DATA}"', f'url = "{URL}"', "read = 2026-11-22", "",
         "[sources.idle]", f'title = "{title}"', f'url = "{url}"', f"date = {date}", "read = 2026-11-25",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-# what MLPerf's rows do not state: lengths are those of its data sets, formats those of the submissions
+# models of MLPerf's rows; their mean outputs follow from the rows, their mean inputs are not documented: two bound them
 WALL = {
-    "llama2-70b": ("llama-2-70b", 294, 294), "mixtral-8x7b": ("mixtral-8x7b", 275, 145),
-    "llama3.1-405b": ("llama-3.1-405b", 9428, 684), "llama3.1-8b": ("llama-3.1-8b", 778, 128),
-}  # fmt: skip
+    "llama2-70b": "llama-2-70b",
+    "mixtral-8x7b": "mixtral-8x7b",
+    "llama3.1-405b": "llama-3.1-405b",
+    "llama3.1-8b": "llama-3.1-8b",
+}
+WALL_INPUTS = (200, 2000)
 
 
 def wall(path: Path) -> list[str]:
-    """Predicted against measured wall power of whole servers, nothing fitted to it."""
+    """Predicted against measured wall power of whole servers of eight, nothing fitted to it."""
     from pertoken.scenario import price
 
     lines = []
@@ -218,15 +223,19 @@ def wall(path: Path) -> list[str]:
         key = row["model"].removesuffix("-99.9").removesuffix("-99")
         if key not in WALL or row["scenario"] != "Offline" or row["model"].endswith("-99"):
             continue
-        model, tokens_in, tokens_out = WALL[key]
+        tokens = round(float(row["tokens_per_s"]) / float(row["samples_per_s"]))
         chip, dtype = ("h200-sxm", "fp8") if "H200" in row["system"] else ("b200-sxm", "nvfp4")
-        cost = price(model, on=f"8x{chip}", dtype=dtype, engine="trtllm", input=tokens_in, output=tokens_out, ttft=1e4,
-                     tpot=10.0, pue=1.0)  # fmt: skip
-        watts = cost.meter.busy_watts * 8 * cost.site.host.value
+        found = []
+        for inputs in WALL_INPUTS:
+            cost = price(
+                WALL[key], on=f"8x{chip}", dtype=dtype, engine="trtllm", input=inputs, output=tokens, ttft=1e5, tpot=10
+            )
+            assert cost.meter
+            found.append(cost.meter.watts * 8 * cost.site.host.value)
         measured = float(row["median_W_active"])
-        lines.append(
-            f"| {row['system']} | {row['model']} | {measured:,.0f} | {watts:,.0f} | {watts / measured - 1:+.0%} |"
-        )
+        watts = " to ".join(f"{w:,.0f}" for w in sorted(found))
+        errors = " to ".join(f"{w / measured - 1:+.0%}" for w in sorted(found))
+        lines.append(f"| {row['round']} {row['system']} | {row['model']} | {measured:,.0f} | {watts} | {errors} |")
     return lines
 
 

@@ -94,16 +94,15 @@ class Resolver:
         """The answer."""
         workload = self.workload
         deployment, rate, missing = self.deployment(self.precision())
-        draw, site, around = self._power(deployment.accelerator)
+        draw, site, around = self._power(deployment)
         if "currency" in self.knobs:
             parse_currency(self.knobs["currency"])
         load = parse_utilisation(self.knobs.get("utilisation", "1"))
         if load.sentence():
             self.assumed.append(load.sentence())
         if workload.mode in ("saturated", "concurrency") and "utilisation" not in self.knobs:
-            self.assumed.append(
-                "utilisation 1: the machine is never idle; at 0.5 every idle hour costs as much as a busy one"
-            )
+            idle = "" if rate and rate.usd_per_joule else "; at 0.5 every idle hour costs as much as a busy one"
+            self.assumed.append(f"utilisation 1: the machine is never idle{idle}")
         return price_deployment(
             deployment,
             workload,
@@ -315,14 +314,15 @@ class Resolver:
         self.assumed.append(rate.origin)
         return rate, ""
 
-    def _power(self, accelerator: Accelerator) -> tuple[Draw | None, Site, list[str]]:
+    def _power(self, deployment: Deployment) -> tuple[Draw | None, Site, list[str]]:
         """What an accelerator draws, what stands around it, and what was taken for them."""
+        accelerator = deployment.accelerator
         site, around = load_site(accelerator.name, self.knobs)
         if "watts" in self.knobs:
             draw: Draw | None = flat(Sourced(self.knobs["watts"], "W", USER))
             around.append(f"{IDLE_SHARE:g} of --watts when idle")
         else:
-            draw = load_draw(accelerator)
+            draw = load_draw(accelerator, deployment.profile.name)
         return draw, site, [*(draw.assumed if draw else ()), *around]
 
 

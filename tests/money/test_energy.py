@@ -21,7 +21,7 @@ from tests import maker
 
 def draw(**changes: float) -> Draw:
     """Round figures of a large accelerator."""
-    figures = {"active": 300.0, "byte": 40e-12, "flop": 0.3e-12, "emit": 0.02, "idle": 100.0, "cap": 700.0} | changes
+    figures = {"active": 300.0, "byte": 40e-12, "flop": 0.3e-12, "wait": 50e-6, "idle": 100.0, "cap": 700.0} | changes
     return draw_of({k: maker.number(v, UNITS[k]) for k, v in figures.items()}, (0.8, 1.3))
 
 
@@ -105,7 +105,7 @@ def test_a_flat_draw_is_watts_times_seconds_whatever_is_done() -> None:
 
 def test_without_a_floor_energy_counts_bytes_and_flop() -> None:
     state, d = priced().operating.state, maker.deploy()
-    only = draw(active=0.0, emit=0.0, cap=1e9)
+    only = draw(active=0.0, wait=0.0, cap=1e9)
     total = sum(joules_by_token(ledger_joules(d, state, only)).values())
     moved = sum(k.share * op.count * op.work.memory_bytes for k in state.kinds for op in k.ops)
     flop = sum(k.share * op.count * op.work.flop for k in state.kinds for op in k.ops)
@@ -113,14 +113,14 @@ def test_without_a_floor_energy_counts_bytes_and_flop() -> None:
 
 
 def test_arithmetic_in_half_the_bits_costs_half_as_much() -> None:
-    only = draw(active=0.0, byte=0.0, emit=0.0, cap=1e9)
+    only = draw(active=0.0, byte=0.0, wait=0.0, cap=1e9)
     costs = [priced(d=only, deployment=maker.deploy(weights=w)) for w in ("bf16", "fp8")]
     full, half = (c.joules.input.value for c in costs if c.joules)
     assert half < full < 2.01 * half, "attention stays in half precision"
 
 
 def test_the_cap_binds_and_shrinks_all_shares_alike() -> None:
-    free, capped = (priced(d=draw(active=400.0, emit=0.0, cap=c)) for c in (1e6, 420.0))
+    free, capped = (priced(d=draw(active=400.0, wait=0.0, cap=c)) for c in (1e6, 420.0))
     assert capped.meter and free.meter
     assert capped.meter.busy_watts <= 420.0 * (1 + 1e-12) < free.meter.busy_watts
     assert free.joules and capped.joules
@@ -137,14 +137,14 @@ def test_the_cap_binds_and_shrinks_all_shares_alike() -> None:
 
 
 def test_without_the_common_factor_it_would_not_add_up() -> None:
-    cost = priced(d=draw(active=400.0, emit=0.0, cap=420.0))
-    entries = ledger_joules(cost.deployment, cost.operating.state, draw(active=400.0, emit=0.0, cap=1e6))
+    cost = priced(d=draw(active=400.0, wait=0.0, cap=420.0))
+    entries = ledger_joules(cost.deployment, cost.operating.state, draw(active=400.0, wait=0.0, cap=1e6))
     total = sum(joules_by_token(entries).values())
     assert cost.meter
     assert total / float(cost.operating.state.step_s) > 1.01 * cost.meter.busy_watts, "negative control"
 
 
-@pytest.mark.parametrize("name", ["active", "byte", "flop", "emit", "idle", "cap"])
+@pytest.mark.parametrize("name", ["active", "byte", "flop", "wait", "idle", "cap"])
 def test_more_of_any_parameter_never_draws_less(name: str) -> None:
     base = draw().values()
     costs = [priced(share=0.5, basis="allocation", d=draw(**{name: base[name] * f})) for f in (1.0, 1.5)]
@@ -196,5 +196,5 @@ def test_what_cannot_be_is_refused() -> None:
 
 
 def test_working_watts_lie_between_floor_and_cap() -> None:
-    cost = priced(d=draw(emit=0.0))
-    assert 300.0 <= float(working_watts(cost.deployment, cost.operating.state, draw(emit=0.0))) <= 700.0
+    cost = priced(d=draw(wait=0.0))
+    assert 300.0 <= float(working_watts(cost.deployment, cost.operating.state, draw(wait=0.0))) <= 700.0

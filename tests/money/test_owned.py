@@ -116,14 +116,14 @@ def test_what_the_catalog_does_not_know_is_asked_for() -> None:
 def test_every_accelerator_has_a_draw_or_no_power_is_published() -> None:
     for name in ("h200-sxm", "b300-sxm", "mi300x", "rtx-4090", "l4", "a100-sxm-80gb"):
         accelerator = load_accelerator(name)
-        found = load_draw(accelerator)
+        found = load_draw(accelerator, "vllm")
         assert found and accelerator.board_power
         assert found.idle.value < found.active.value < found.cap.value == accelerator.board_power.value
         assert found.assumed, "nobody measured it"
     for name in ("h100-sxm", "b200-sxm"):
-        found = load_draw(load_accelerator(name))
+        found = load_draw(load_accelerator(name), "vllm")
         assert found and not found.assumed
-    assert load_draw(load_accelerator("tpu-v6e")) is None
+    assert load_draw(load_accelerator("tpu-v6e"), "vllm") is None
 
 
 def test_site_defaults_and_knobs() -> None:

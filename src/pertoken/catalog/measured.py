@@ -156,7 +156,7 @@ class Resolver:
         deployment = Deployment(model.model, _cache(precision, accelerator), accelerator, split, profile, chooser)
         deployment = _made_to_fit(deployment, assumed)
         # a batch served at once has no steady state to read the power of
-        draw = None if row.load in ("static", "burst") else load_draw(accelerator)
+        draw = None if row.load in ("static", "burst") else load_draw(accelerator, profile.name)
         return Resolved(deployment, self._family(row.model), tuple(assumed), draw)
 
     def _family(self, name: str) -> str:

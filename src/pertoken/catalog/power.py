@@ -15,39 +15,40 @@ OLDER = "h100-sxm"
 
 
 @cache
-def measured() -> dict[str, Draw]:
-    """Fitted power by accelerator."""
-    return {name: _read(name) for name in files.names("power")}
-
-
-def _read(name: str) -> Draw:
+def measured(name: str, engine: str) -> Draw:
+    """Fitted power of an accelerator under an engine."""
     table = files.read_toml(files.ROOT / "power" / f"{name}.toml")
     sources = read_sources(table["sources"])
     where = f"power of {name}"
-    parts = {k: read_number(table["power"][k], unit, sources, f"{where}: {k}", zero=True) for k, unit in UNITS.items()}
+    waits = table["wait"]
+    known = engine in waits
+    entries = table["power"] | {"wait": waits[engine] if known else 0.0}
+    parts = {k: read_number(entries[k], unit, sources, f"{where}: {k}", zero=True) for k, unit in UNITS.items()}
     low, high = table["interval"]
-    return draw_of(parts, (float(low), float(high)))
+    unknown = f"no energy for waits of {engine}'s host: they were measured under {', '.join(waits)} only"
+    return draw_of(parts, (float(low), float(high)), () if known else (unknown,))
 
 
-def load_draw(accelerator: Accelerator) -> Draw | None:
-    """What an accelerator draws; None where no board power is published.
+def load_draw(accelerator: Accelerator, engine: str) -> Draw | None:
+    """What an accelerator draws under an engine; None where no board power is published.
 
     Another family's parameters are scaled so that each takes the same share of board power at full rate: the floor as such,
     memory at full bandwidth, arithmetic at its half-precision peak.
     """
-    found = measured().get(accelerator.name)
-    if found or accelerator.board_power is None:
-        return found
+    if accelerator.name in files.names("power"):
+        return measured(accelerator.name, engine)
+    if accelerator.board_power is None:
+        return None
     near = machines.load_accelerator(NEAREST.get(accelerator.family, OLDER))
     assert near.board_power
-    draw, power = measured()[near.name], accelerator.board_power.value
+    draw, power = measured(near.name, engine), accelerator.board_power.value
     ratio = power / near.board_power.value
     source = Source(f"as shares of board power measured on {near.name}", read=draw.active.source.read)
     scales = {
         "active": ratio,
         "byte": ratio * near.bandwidth.value / accelerator.bandwidth.value,
         "flop": ratio * near.peak(near.half) / accelerator.peak(accelerator.half),
-        "emit": ratio,
+        "wait": 1.0,
     }
     made = {k: Sourced(getattr(draw, k).value * scale, UNITS[k], source) for k, scale in scales.items()}
     made["idle"] = Sourced(IDLE_SHARE * power, "W", Source("assumed"), f"{IDLE_SHARE:g} of board power")
@@ -56,5 +57,5 @@ def load_draw(accelerator: Accelerator) -> Draw | None:
     return draw_of(
         made,
         (low**WIDER, high**WIDER),
-        (f"energy of {accelerator.name} was not measured: {near.name}'s shares of board power stand in",),
+        (f"energy of {accelerator.name} was not measured: {near.name}'s shares of board power stand in", *draw.assumed),
     )

@@ -1,9 +1,10 @@
 r"""Energy of a step, and who pays for it.
 
-.. math:: E = \min(P_{act}\,t + e_{byte}\,b + e_{flop}\,F,\; P_{cap}\,t) + e_{emit}\,m
+.. math:: E = \min(P_{act}\,t + e_{byte}\,b + e_{flop}\,F,\; P_{cap}\,t) + P_{act}\,w\,m
 
-for a step of t seconds that moves b bytes of memory, does F FLOP and emits m output tokens, on each of its accelerators.
-The floor P_act is drawn as long as the step lasts; arithmetic in a format with twice the peak costs half as much a FLOP.
+for a step of t predicted seconds that moves b bytes of memory, does F FLOP and emits m output tokens, on each of its
+accelerators. The floor P_act is drawn as long as the step lasts, and for the w seconds that an engine's host holds the
+accelerator for each emitted token beyond it; arithmetic in a format with twice the peak costs half as much a FLOP.
 Idle accelerators draw their idle power. Shares: the floor as the seconds are shared (`pertoken.attribution`), bytes and
 FLOP of an operation among its tokens, which are alike; where the cap binds, all shares of that kind of step shrink by one
 factor, so they add up to E.
@@ -32,7 +33,7 @@ from pertoken.sources import Sourced
 
 Number = Any
 IDLE_SHARE = 0.2  # of board power, with weights loaded; 0.20 was read on an H100 and 0.19 on a B200
-UNITS = {"active": "W", "byte": "J/byte", "flop": "J/FLOP", "emit": "J/token", "idle": "W", "cap": "W"}
+UNITS = {"active": "W", "byte": "J/byte", "flop": "J/FLOP", "wait": "s/token", "idle": "W", "cap": "W"}
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Draw:
         Floor while a step runs [W].
     byte, flop : Sourced
         On top, for each byte of memory traffic [J/byte] and each FLOP in half precision [J/FLOP].
-    emit : Sourced
-        For each output token of a step, sampling and the wait for the host included [J/token].
+    wait : Sourced
+        Time at the floor for each output token, beyond the predicted step: sampling, and the engine's host [s/token].
     idle, cap : Sourced
         With weights loaded and nothing to do, and at most [W].
     interval : tuple of float
@@ -58,7 +59,7 @@ class Draw:
     active: Sourced
     byte: Sourced
     flop: Sourced
-    emit: Sourced
+    wait: Sourced
     idle: Sourced
     cap: Sourced
     interval: tuple[float, float] = (1.0, 1.0)
@@ -83,9 +84,9 @@ def draw_of(parts: Mapping[str, Sourced], interval: tuple[float, float], assumed
 
 def flat(watts: Sourced, assumed: tuple[str, ...] = ()) -> Draw:
     """The same power all the time that a step runs, and `IDLE_SHARE` of it when idle."""
-    byte, flop, emit = (Sourced(0.0, UNITS[name], watts.source) for name in ("byte", "flop", "emit"))
+    byte, flop, wait = (Sourced(0.0, UNITS[name], watts.source) for name in ("byte", "flop", "wait"))
     idle = Sourced(IDLE_SHARE * watts.value, "W", watts.source, f"{IDLE_SHARE:g} of it, assumed")
-    return Draw(watts, byte, flop, emit, idle, watts, assumed=assumed)
+    return Draw(watts, byte, flop, wait, idle, watts, assumed=assumed)
 
 
 def board(accelerator: Accelerator) -> Draw | None:
@@ -150,8 +151,8 @@ def _of_kind(kind: StepKind, draw: Draw, relative: Mapping[str, float]) -> Itera
     for e in entries:
         if np.any(e.joules != 0):
             yield Joules(e.token, e.part, e.group, e.name, e.joules * factor)
-    emitted = kind.share * kind.step.emitted * draw.emit.value
-    yield Joules("output", "overhead", "host", "emit", emitted)
+    waited = kind.share * kind.step.emitted * draw.wait.value
+    yield Joules("output", "overhead", "host", "wait", waited * draw.active.value)
 
 
 def ledger_joules(deployment: Deployment, state: Steady, draw: Draw) -> list[Joules]:
@@ -169,5 +170,5 @@ def joules_by_token(entries: Iterable[Joules]) -> dict[str, Number]:
 
 
 def working_watts(deployment: Deployment, state: Steady, draw: Draw) -> Number:
-    """Mean draw of an accelerator while its lane works [W]."""
+    """Joules of an accelerator for each predicted second that its lane works [W]."""
     return sum(joules_by_token(ledger_joules(deployment, state, draw)).values()) / state.step_s

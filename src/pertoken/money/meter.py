@@ -44,8 +44,14 @@ class Meter:
         return {name: float(joules) * each for name, joules in joules_by_token(self.entries).items()}
 
     @property
+    def watts(self) -> float:
+        """Mean draw of an accelerator while its lane works, the engine's waits counted as time [W]."""
+        emitted = sum(kind.share * kind.step.emitted for kind in self.state.kinds)
+        return self.busy_watts / float(1.0 + self.draw.wait.value * emitted / self.state.step_s)
+
+    @property
     def busy_watts(self) -> float:
-        """Mean draw of an accelerator while its lane works [W]."""
+        """Joules of an accelerator for each predicted second that its lane works; waits are no predicted time [W]."""
         return float(sum(e.joules for e in self.entries) / self.state.step_s)
 
     @property

@@ -27,7 +27,7 @@ def energy(cost: Cost) -> dict[str, Any]:
     return {
         "joules_per_token": _dict(cost.facility_joules),
         "accelerator_joules_per_token": _dict(cost.joules),
-        "watts": {"busy": meter.busy_watts, "idle": meter.idle_watts},
+        "watts": {"busy": meter.watts, "idle": meter.idle_watts},
         "host": site.host.as_dict(),
         "pue": site.pue.as_dict(),
         "joules_per_hour": _hour(cost, meter),
@@ -85,6 +85,9 @@ def lines(cost: Cost) -> list[str]:
     grid = f"; {site.grid.value:,.0f} g CO2e/kWh ({site.grid.note})" if site.grid else ""
     made = ", making the machines included" if site.embodied else ""
     found.append(
-        f"  an accelerator draws {meter.busy_watts:,.0f} W working, {meter.idle_watts:,.0f} W idle; {around}{grid}{made}"
+        f"  an accelerator draws {meter.watts:,.0f} W working, {meter.idle_watts:,.0f} W idle; {around}{grid}{made}"
     )
+    wider = ", wider as it was not measured on this accelerator" if meter.draw.assumed else ""
+    if meter.draw.interval != (1.0, 1.0):
+        found.append(f"  in brackets: 90% interval of joules, from model families left out of the fit{wider}")
     return found
