@@ -1,9 +1,9 @@
 """Fit what accelerators draw, as `catalog/power` states it, cross-validate it, and hold it against wall power.
 
-Four numbers for each accelerator (floor, joules a byte, joules a FLOP, and vLLM's wait for an emitted token), by robust least squares on
-the logarithm of measured joules per output token, with the step times that pertoken predicts. Priors from the physics of the
-parts keep apart what the rows cannot tell apart. Then again without one model family at a time, predicting what was left
-out: the quantiles of those errors are the interval that ships.
+Four numbers for each accelerator (floor, joules a byte, joules a FLOP, and vLLM's wait for an emitted token), by robust
+least squares on the logarithm of measured joules per output token, with the step times that pertoken predicts. Priors from
+the physics of the parts keep apart what the rows cannot tell apart. Then again without one model family at a time,
+predicting what was left out: the quantiles of those errors are the interval that ships.
 
 ``python scripts/fit_energy.py [--write] [--wall mlperf_power.csv]``
 """
@@ -47,6 +47,7 @@ IDLE = {
     "B200": (192, "nvidia-smi of a B200 with weights loaded and nothing to do, TensorRT-LLM issue 10278",
              "https://github.com/NVIDIA/TensorRT-LLM/issues/10278", dt.date(2025, 12, 24)),
 }  # fmt: skip
+HEAD = ("| accelerator | family left out | rows | median error | bias | board power x time |", "|---|---|---|---|---|---|")
 DATA = "ML.ENERGY leaderboard (Apache-2.0), public/data/tasks at 0cd52da: vLLM 0.11.1 on H100 and B200"
 URL = "https://github.com/ml-energy/leaderboard"
 
@@ -244,10 +245,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write the catalog's files")
     parser.add_argument("--wall", type=Path, help="CSV of wall power to hold the result against")
     chosen = parser.parse_args()
-    out = [
-        "| accelerator | family left out | rows | median error | bias | board power x time |",
-        "|---|---|---|---|---|---|",
-    ]
+    out = list(HEAD)
     for gpu, name in NAMES.items():
         p, interval, lines = report(gpu)
         out += lines

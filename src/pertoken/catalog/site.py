@@ -82,7 +82,7 @@ def load_site(accelerator: str, given: Mapping[str, Any]) -> tuple[Site, list[st
         found = read_number(defaults[name], unit, sources, name, zero=True)
         note = f" ({found.note})" if found.note else ""
         assumed.append(
-            f"{name.upper() if name == 'pue' else name} {found.value:g}{note}; {found.source.title.split(':')[0]}"
+            f"{name.upper() if name == 'pue' else name} {found.value:g}{note}; {found.source.title.split(': ')[0]}"
         )
         return found
 

@@ -70,24 +70,24 @@ def lines(cost: Cost) -> list[str]:
     """Joules, grams and litres of input and output tokens, and what they rest on."""
     joules, grams, wet, meter = cost.facility_joules, cost.grams, litres(cost), cost.meter
     if joules is None or meter is None:
-        return ["  no board power is published; give --watts"]
+        return ["no board power is published; give --watts"]
     found = []
     for name in ("input", "output"):
         j = getattr(joules, name)
-        parts = [f"{name:<8}{j.value:.3g} J a token ({j.low:.3g} to {j.high:.3g})"]
+        parts = [f"{name} {j.value:.3g} J a token ({j.low:.3g} to {j.high:.3g})"]
         if grams:
             parts.append(f"{getattr(grams, name).value * MILLION:.3g} g CO2e")
         if wet:
             parts.append(f"{getattr(wet, name).value * MILLION:.2g} L of water")
-        found.append("  " + ", ".join(parts) + (" per million" if len(parts) > 1 else ""))
+        found.append(", ".join(parts) + (" per million" if len(parts) > 1 else ""))
     site = cost.site
     around = f"x {site.host.value:g} for the host x PUE {site.pue.value:g}"
     grid = f"; {site.grid.value:,.0f} g CO2e/kWh ({site.grid.note})" if site.grid else ""
     made = ", making the machines included" if site.embodied else ""
     found.append(
-        f"  an accelerator draws {meter.watts:,.0f} W working, {meter.idle_watts:,.0f} W idle; {around}{grid}{made}"
+        f"an accelerator draws {meter.watts:,.0f} W working, {meter.idle_watts:,.0f} W idle; {around}{grid}{made}"
     )
     wider = ", wider as it was not measured on this accelerator" if meter.draw.assumed else ""
     if meter.draw.interval != (1.0, 1.0):
-        found.append(f"  in brackets: 90% interval of joules, from model families left out of the fit{wider}")
+        found.append(f"in brackets: 90% interval of joules, from model families left out of the fit{wider}")
     return found

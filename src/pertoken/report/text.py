@@ -179,7 +179,11 @@ def answer(cost: Cost) -> str:
         [headline(cost), f"  lengths: {cost.workload.lengths.origin}"],
         ["", *_money(cost)],
         ["", "why", *why(cost)],
-        ["", "energy at the facility's meter", *energy.lines(cost)],
+        [
+            "",
+            "energy at the facility's meter",
+            *(line for said in energy.lines(cost) for line in wrap(said, "  ", "    ")),
+        ],
         ["", f"receipt of one hour ({cost.basis} basis)", *receipt(cost)],
         ["", "assumed (give it to change it)", *assumptions(cost)] if cost.assumed else [],
         ["", *wrap(f"In brackets: {interval_meaning(cost)}.", "", "")],
