@@ -47,7 +47,10 @@ IDLE = {
     "B200": (192, "nvidia-smi of a B200 with weights loaded and nothing to do, TensorRT-LLM issue 10278",
              "https://github.com/NVIDIA/TensorRT-LLM/issues/10278", dt.date(2025, 12, 24)),
 }  # fmt: skip
-HEAD = ("| accelerator | family left out | rows | median error | bias | board power x time |", "|---|---|---|---|---|---|")
+HEAD = (
+    "| accelerator | family left out | rows | median error | bias | board power x time |",
+    "|---|---|---|---|---|---|",
+)
 DATA = "ML.ENERGY leaderboard (Apache-2.0), public/data/tasks at 0cd52da: vLLM 0.11.1 on H100 and B200"
 URL = "https://github.com/ml-energy/leaderboard"
 
