@@ -240,6 +240,8 @@ class Cost:
         share = 0.0 if self.basis == "usage" else 1.0 - self.utilisation
         idle_s = {name: getattr(self.accelerator_s, name).value * share for name in TOKENS}
         low, high = self.meter.draw.interval
+        if (low, high) == (1.0, 1.0):  # watts as given or published: joules are as uncertain as the seconds
+            low, high = self.deployment.interval("tpot") or (1.0, 1.0)
         found = self.meter.per_token(self.tokens_per_request, idle_s, self._lone_joules())
         return PerToken(**{name: Interval(v, v * low, v * high) for name, v in found.items()})
 

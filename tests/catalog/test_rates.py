@@ -113,3 +113,17 @@ def test_an_import_keeps_old_prices_and_adds_new_dates(importer: object, tmp_pat
     assert importer.import_rents(tmp_path, target) == 1  # type: ignore[attr-defined]
     found = list(csv.DictReader(target.read_text().splitlines()))
     assert [(r["from"], r["median"]) for r in found] == [("2026-10-05", "2"), ("2026-12-01", "1")]
+
+
+def test_rates_are_compared_on_one_machine() -> None:
+    found = run("price", "llama-3.1-8b", "--rate", "rent", "--rate", "own", "--rate", "power:0.12", "--json").json()
+    assert len({case["scenario"]["on"] for case in found["cases"]}) == 1
+    assert [case["rate"]["kind"] for case in found["cases"]] == ["rent", "own", "power"]
+    assert any("known to all" in s for s in found["cases"][0]["assumed"])
+
+
+def test_uncertainty_is_in_the_files_too(tmp_path: Path) -> None:
+    for suffix in ("json", "txt"):
+        path = tmp_path / f"a.{suffix}"
+        run("price", "llama-3.1-8b", "--on", "1xh100-sxm", "--concurrency", "4", "--uncertainty", "-o", str(path))
+        assert "uncertainty" in path.read_text()

@@ -117,7 +117,7 @@ def price(
     """
     from pertoken.cli import money
     from pertoken.report import document, export, text
-    from pertoken.scenario import MOST_CASES, combinations, price
+    from pertoken.scenario import MOST_CASES, combinations
 
     if as_json and as_csv:
         raise PertokenError("--json and --csv cannot both be given; leave one out, or write the other with -o")
@@ -132,7 +132,7 @@ def price(
     if len(cases) > MOST_CASES:
         raise PertokenError(f"more than {MOST_CASES} cases were asked for; compare fewer at once")
     day = money.parse_day(today)
-    costs = [price(**case) for case in cases]
+    costs = money.priced(cases)
     for sentence in money.warnings(costs, day):
         _complain(f"warning: {sentence}")
     tornados = [money.uncertainty(cost, spans) for cost in costs] if uncertain or spans else []
@@ -144,7 +144,7 @@ def price(
         shown = text.answer(costs[0]) if len(costs) == 1 else text.comparison(costs)
         shown += text.uncertainty(costs, tornados)
     if path:  # first, so that a reader who closes the pipe early does not lose the file
-        export.export(costs, path)
+        export.export(costs, path, tornados)
         click.echo(f"wrote {path}", err=True)
     click.echo(shown, nl=False)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from pertoken.errors import PertokenError
 
@@ -14,6 +15,37 @@ if TYPE_CHECKING:
 
 UTILISATION = (0.5, 1.5)  # of the value, cut at 1: an assumption
 INPUT = (0.5, 2.0)  # of every input's length: an assumption
+
+
+def priced(cases: Sequence[Mapping[str, Any]]) -> list[Cost]:
+    """Answers of all cases; where rates are compared and no machine is named, on one that all of them know."""
+    from pertoken.scenario import price
+
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i, case in enumerate(cases):
+        groups.setdefault(tuple(sorted((k, str(v)) for k, v in case.items() if k != "rate")), []).append(i)
+    found: dict[int, Cost] = {}
+    for group in groups.values():
+        costs = [price(**cases[i]) for i in group]
+        if len(group) > 1 and "on" not in cases[group[0]]:
+            costs = _together([cases[i] for i in group], costs)
+        found |= dict(zip(group, costs, strict=True))
+    return [found[i] for i in range(len(cases))]
+
+
+def _together(cases: Sequence[Mapping[str, Any]], alone: list[Cost]) -> list[Cost]:
+    """The cases on one machine, the first of those chosen alone that every rate knows; else as they are."""
+    from pertoken.scenario import price
+
+    machines = dict.fromkeys(str(cost.scenario["on"]) for cost in alone)
+    for on in machines if len(machines) > 1 else ():
+        try:
+            costs = [price(**{**case, "on": on}) for case in cases]
+        except PertokenError:
+            continue
+        note = f"machine {on}: the cheapest at one of the rates, and known to all of them"
+        return [replace(cost, assumed=(note, *cost.assumed)) for cost in costs]
+    return alone
 
 
 def parse_day(text: str | None) -> dt.date:

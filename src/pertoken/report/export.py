@@ -12,6 +12,7 @@ from typing import Any
 from pertoken.cost import Cost
 from pertoken.errors import PertokenError
 from pertoken.report import document, text
+from pertoken.report.uncertainty import Tornado
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -82,7 +83,7 @@ FORMS: dict[str, Callable[[Sequence[Cost]], str]] = {
 }
 
 
-def export(costs: Sequence[Cost], path: Path) -> None:
+def export(costs: Sequence[Cost], path: Path, tornados: Sequence[Tornado] = ()) -> None:
     """Write answers to a file.
 
     Parameters
@@ -91,8 +92,15 @@ def export(costs: Sequence[Cost], path: Path) -> None:
         One answer, or several to compare.
     path : Path
         Its suffix decides the form.
+    tornados : sequence of Tornado
+        Their uncertainty, which JSON and text hold too.
     """
-    write_whole(path, form_for(path)(costs))
+    made = form_for(path)(costs)
+    if tornados and path.suffix.lower() == ".json":
+        made = document.to_json(costs, tornados)
+    if tornados and path.suffix.lower() == ".txt":
+        made += text.uncertainty(costs, tornados)
+    write_whole(path, made)
 
 
 def form_for(path: Path) -> Callable[[Sequence[Cost]], str]:
