@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # OPERATORS: folder with the wheel that holds the operator tables, see docs/calibration.md
 OPERATORS ?= operators
 
-.PHONY: run test lint types docs bench calibrate waits clean
+.PHONY: run test lint types docs bench calibrate waits energy clean
 
 run: $(VENV)/.runs
 	$(BIN)/pertoken price llama-3.1-70b --on 8xh100-sxm --dtype fp8 -o answer.json
@@ -37,6 +37,10 @@ calibrate: $(VENV)/.tests
 
 waits: $(VENV)/.tests
 	$(BIN)/python scripts/fit_waits.py --cross
+
+# WALL: CSV of wall power of whole servers, to hold the result against, see docs/energy.md
+energy: $(VENV)/.tests
+	$(BIN)/python scripts/fit_energy.py --write $(if $(WALL),--wall $(WALL))
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)

@@ -1,8 +1,8 @@
-"""Turn a folder of collected data into the files of the catalog: models, traces, rents.
+"""Turn a folder of collected data into the files of the catalog: models and traces (rents: import_money.py).
 
 Usage (a development tool, never run by the package)::
 
-    python scripts/import_data.py SHARED_DIR      # writes src/pertoken/catalog/{models,traces,rates}
+    python scripts/import_data.py SHARED_DIR      # writes src/pertoken/catalog/{models,traces}
     python scripts/import_data.py --check         # reads the catalog back and checks it
 
 The same folder gives the same bytes. Of a model that is already in the catalog, only what comes from the folder
@@ -269,7 +269,7 @@ def import_models(folder: Path, target: Path) -> int:
     return len(paths)
 
 
-# --- traces and rents ---
+# --- traces ---
 
 
 def import_trace(source: Path, target: Path) -> int:
@@ -302,27 +302,6 @@ def doubts(row: Mapping[str, str]) -> str:
     if float(row["usd_per_gpu_hour_max"]) > 1.5 * float(row["usd_per_gpu_hour_min"]):
         found.append("wide range within one offer; the source does not say over what")
     return "; ".join(found)
-
-
-def import_rents(source: Path, target: Path) -> int:
-    """List rents [USD per accelerator-hour] under the catalog's accelerator names."""
-    out = io.StringIO()
-    write_row = csv.writer(out, lineterminator="\n").writerow
-    write_row(RENT)
-    rows = list(csv.DictReader(source.read_text("utf-8").splitlines()))
-    for row in rows:
-        if row["gpu"] not in ACCELERATORS:
-            raise SystemExit(f"accelerator {row['gpu']!r} has no catalog name; add it to ACCELERATORS")
-        accelerator = ACCELERATORS[row["gpu"]]
-        if "pcie" in row["instance"].lower():
-            accelerator = accelerator.replace("-sxm", "-pcie")
-        if "Blackwell Server" in row["instance"]:
-            accelerator += "-server"
-        prices = [f"{float(row[f'usd_per_gpu_hour_{k}']):g}" for k in ("median", "min", "max")]
-        write_row([accelerator, row["cloud"], row["segment"], row["region"], row["pricing"], *prices, row["date"],
-                   READ.isoformat(), row["source"], row["instance"], doubts(row)])  # fmt: skip
-    write(target, out.getvalue())
-    return len(rows)
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -387,7 +366,6 @@ def main() -> int:
                                          CATALOG / "traces" / "azure-2023-conversation.csv.gz"),
             "code": import_trace(traces / "AzureLLMInferenceTrace_code.csv",
                                  CATALOG / "traces" / "azure-2023-code.csv.gz"),
-            "rents": import_rents(chosen.folder / "prices" / "gpu_hour_prices.csv", CATALOG / "rates" / "rents.csv"),
         }  # fmt: skip
         print(", ".join(f"{n} {what}" for what, n in counts.items()), file=sys.stderr)
     found = check(CATALOG) if chosen.check else []

@@ -1,6 +1,6 @@
 """Rewrite the examples in README.md and docs: what stands under each ``$ pertoken`` line becomes what the command prints.
 
-Also writes docs/knobs.md from the table of knobs, and the errors in docs/validation.md from the measured rows.
+Also writes docs/knobs.md from the table of knobs, and the errors in docs/validation.md and docs/energy.md from measured rows.
 ``tests/test_docs.py`` checks that the examples and the knobs have not drifted; the errors have ceilings of their own.
 """
 
@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"```console\n\$ (?P<command>(?:pertoken|python benchmarks/)[^\n]*)\n(?P<output>.*?)```", re.DOTALL)
 COUNTERFACTUALS = re.compile(r"(<!-- counterfactuals -->\n).*?(<!-- end of counterfactuals -->)", re.DOTALL)
 TABLE = re.compile(r"(<!-- errors -->\n).*?(<!-- end of errors -->)", re.DOTALL)
+ENERGY = re.compile(r"(<!-- energy -->\n).*?(<!-- end of energy -->)", re.DOTALL)
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 
 
@@ -85,13 +86,21 @@ def validation_page(page: str) -> str:
     return TABLE.sub(lambda m: f"{m[1]}{made}{m[2]}", page)
 
 
+def energy_page(page: str) -> str:
+    """The page on energy, its cross-validation made anew."""
+    fitter = runpy.run_path(str(ROOT / "scripts" / "fit_energy.py"), run_name="fit_energy")
+    lines = [*fitter["HEAD"], *(line for gpu in fitter["NAMES"] for line in fitter["report"](gpu)[2])]
+    return ENERGY.sub(lambda m: f"{m[1]}{chr(10).join(lines)}\n{m[2]}", page)
+
+
 def pages() -> dict[Path, str]:
     """What every generated page should be."""
     found = {
         ROOT / name: renewed((ROOT / name).read_text(encoding="utf-8")) for name in PAGES if name != "docs/knobs.md"
     }
-    measured = ROOT / "docs" / "validation.md"
-    return found | {ROOT / "docs" / "knobs.md": knob_page(), measured: validation_page(found[measured])}
+    measured, energy = ROOT / "docs" / "validation.md", ROOT / "docs" / "energy.md"
+    made = {measured: validation_page(found[measured]), energy: energy_page(found[energy])}
+    return found | {ROOT / "docs" / "knobs.md": knob_page()} | made
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,7 +12,11 @@ from pertoken.attribution.ledger import TOKENS, Entry, by_token, ledger
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
 from pertoken.explain.summary import Explained
+from pertoken.money.energy import Draw, Joules, board
+from pertoken.money.figures import CASES, KINDS, Bill, Change, Interval, Leaf, PerToken
+from pertoken.money.meter import Meter
 from pertoken.money.rate import Rate
+from pertoken.money.site import Site
 from pertoken.serving.lengths import Moments
 from pertoken.serving.operating import Operating, operate
 from pertoken.serving.steady import Steady, steady
@@ -21,117 +26,8 @@ from pertoken.units import HOUR, MILLION, MONTH
 if TYPE_CHECKING:
     from pertoken.attribution.at import At
 
-CASES = ("value", "low", "high")
 BASES = ("usage", "allocation")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with the ends of its 90% interval, or the roofline's bounds (perfect overlap and none) without a fit."""
-
-    value: float
-    low: float
-    high: float
-
-    def scaled(self, factor: float) -> Interval:
-        """All three times ``factor``."""
-        return Interval(self.value * factor, self.low * factor, self.high * factor)
-
-    def as_dict(self) -> dict[str, float]:
-        """Keys value, low and high."""
-        return {"value": self.value, "low": self.low, "high": self.high}
-
-
-@dataclass(frozen=True)
-class PerToken:
-    """One figure for each kind of token.
-
-    Parameters
-    ----------
-    input, cached, output : Interval
-        Uncached input, input found in the prefix cache, output.
-    input_blended : Interval
-        All input, cached or not.
-    """
-
-    input: Interval
-    cached: Interval
-    output: Interval
-    input_blended: Interval
-
-    def scaled(self, factor: float) -> PerToken:
-        """All figures times ``factor``."""
-        return PerToken(
-            *(getattr(self, name).scaled(factor) for name in ("input", "cached", "output", "input_blended"))
-        )
-
-    def as_dict(self) -> dict[str, dict[str, float]]:
-        """Intervals by kind of token."""
-        return {name: getattr(self, name).as_dict() for name in ("input", "cached", "output", "input_blended")}
-
-
-@dataclass(frozen=True)
-class Bill:
-    """What is paid in a period, and for what; token costs and idle sum to it.
-
-    Parameters
-    ----------
-    period_s, accelerator_s : float
-        The period, and accelerator-seconds paid in it [s].
-    usd, idle_usd : float
-        Paid, and the part that no token is charged with [$].
-    tokens : mapping
-        Input (uncached), cached and output tokens processed in the period.
-    residual : float
-        Bill minus everything charged: rounding only [$].
-    """
-
-    period_s: float
-    accelerator_s: float
-    usd: float
-    idle_usd: float
-    tokens: Mapping[str, float]
-    residual: float
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One line of a receipt.
-
-    Parameters
-    ----------
-    path : str
-        ``token/part/group/operation``, or ``idle``.
-    usd_share : float
-        Share of the bill.
-    seconds : float
-        Accelerator-seconds in the bill's period [s].
-    bound : str
-        ``memory``, ``compute``, ``link``, ``overhead`` or ``idle``.
-    """
-
-    path: str
-    usd_share: float
-    seconds: float
-    bound: str
-
-
-@dataclass(frozen=True)
-class Change:
-    """One part of a token's cost in two cases.
-
-    Parameters
-    ----------
-    token, part : str
-        Kind of token, and what bound the operations.
-    before, after : float
-        Per million tokens: dollars when both cases have a rate, else accelerator-seconds [$ or s].
-    """
-
-    token: str
-    part: str
-    before: float
-    after: float
+__all__ = ["BASES", "CASES", "Bill", "Change", "Cost", "Interval", "Leaf", "PerToken", "price_deployment"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -156,6 +52,10 @@ class Cost(Explained):
         Everything that was not given.
     scenario : mapping
         The knobs, to write out and read back.
+    draw : Draw or None
+        What an accelerator draws; None for board power all the time that it works.
+    site : Site
+        Host, cooling, grid and water around the accelerators.
     """
 
     deployment: Deployment
@@ -167,6 +67,8 @@ class Cost(Explained):
     rate_missing: str = ""
     assumed: tuple[str, ...] = ()
     scenario: Mapping[str, Any] = field(default_factory=dict)
+    draw: Draw | None = None
+    site: Site = Site()  # noqa: RUF009
 
     @cached_property
     def entries(self) -> dict[str, list[Entry]]:
@@ -202,7 +104,7 @@ class Cost(Explained):
         """Accelerator-seconds charged to one token of each kind [s]."""
         state, split = self.operating.state, self.deployment.split
         tokens = self.tokens_per_request
-        owed: dict[str, list[float]] = {name: [] for name in (*TOKENS, "input_blended")}
+        owed: dict[str, list[float]] = {name: [] for name in KINDS}
         for case in CASES:
             totals = by_token(self.entries[case])
             share = split.tp * self._spread(case) / float(state.finished)
@@ -223,16 +125,20 @@ class Cost(Explained):
             return 1.0 / (self.utilisation * stretch)
         return 1.0 / self.utilisation
 
+    @cached_property
+    def _lone(self) -> tuple[Steady, float]:
+        """The state in which a hundredth of the input is cached, and its cached tokens a request."""
+        own = self.operating.moments
+        moments = replace(self.workload.lengths.moments(0.01), width=own.width, accepted=own.accepted)
+        return steady(self.deployment, moments, self.operating.state.finished), float(moments.cached)
+
     def _lone_cached(self, case: str) -> float:
         """Accelerator-seconds of a first cached token where the traffic has none [s]."""
-        share = 0.01
-        own = self.operating.moments
-        moments = replace(self.workload.lengths.moments(share), width=own.width, accepted=own.accepted)
-        if moments.cached <= 0:  # prompts of one token have nothing to cache
+        state, cached = self._lone
+        if cached <= 0:  # prompts of one token have nothing to cache
             return 0.0
-        state = steady(self.deployment, moments, self.operating.state.finished)
         again = float(by_token(self._ledger(state, case))["cached"])
-        return self.deployment.split.tp * self._spread(case) * again / float(state.finished * moments.cached)
+        return self.deployment.split.tp * self._spread(case) * again / (float(state.finished) * cached)
 
     @cached_property
     def cached_increment(self) -> float | None:
@@ -246,7 +152,7 @@ class Cost(Explained):
         bare = steady(self.deployment, without, self.operating.state.finished)
         state = self.operating.state
         more = float(state.step_s / state.finished - bare.step_s / bare.finished) * self.deployment.split.tp
-        return more / cached * self.rate.usd_per_second
+        return more / cached * self._usd()
 
     def _usd(self) -> float:
         if self.rate is None:
@@ -256,73 +162,173 @@ class Cost(Explained):
     @property
     def per_million(self) -> PerToken:
         """Dollars per million tokens [$]. Raises a sentence when there is no rate."""
-        return self.accelerator_s.scaled(MILLION * self._usd())
+        return self.usd.scaled(MILLION)
+
+    @cached_property
+    def usd(self) -> PerToken:
+        """Dollars per token: what is paid by the second, and electricity by the joule [$]."""
+        self._usd()
+        assert self.rate
+        joules = self.facility_joules
+        if not self.rate.usd_per_joule or joules is None:
+            return self.accelerator_s.scaled(self.rate.usd_per_second)
+        fixed = self.accelerator_s.scaled(self.rate.fixed_usd_per_second)
+        return fixed.plus(joules.scaled(self.rate.usd_per_joule))
 
     @property
     def per_request(self) -> Interval:
         """Dollars charged to the tokens of a mean request [$]."""
-        return self.accelerator_s_per_request.scaled(self._usd())
+        return self._of_request(self.usd)
 
     @property
     def accelerator_s_per_request(self) -> Interval:
         """Accelerator-seconds charged to a mean request [s]."""
-        t, s = self.tokens_per_request, self.accelerator_s
+        return self._of_request(self.accelerator_s)
+
+    def _of_request(self, each: PerToken) -> Interval:
+        """A figure per token, summed over the tokens of a mean request."""
+        t = self.tokens_per_request
         return Interval(
-            *(sum(t[name] * getattr(getattr(s, name), case) for name in TOKENS if t[name] > 0) for case in CASES)
+            *(sum(t[name] * getattr(getattr(each, name), case) for name in TOKENS if t[name] > 0) for case in CASES)
         )
 
     @property
     def ratio(self) -> float:
         """Cost of an output token over that of an uncached input token."""
-        return self.accelerator_s.output.value / self.accelerator_s.input.value
+        each = self.usd if self.rate else self.accelerator_s
+        return each.output.value / each.input.value
 
     @cached_property
     def bill(self) -> Bill:
         """One hour's bill. Without a rate the dollars are NaN; seconds and tokens are answered."""
         paid = self.deployment.accelerators * HOUR
-        usd = self.rate.usd_per_second if self.rate else float("nan")
         tokens = {name: count * self.requests_per_s * HOUR for name, count in self.tokens_per_request.items()}
-        idle = (1.0 - self.utilisation) * paid if self.basis == "usage" else 0.0
-        charged = sum(tokens[name] * getattr(self.accelerator_s, name).value for name in TOKENS if tokens[name] > 0)
-        return Bill(HOUR, paid, paid * usd, idle * usd, tokens, (paid - charged - idle) * usd)
+        if self.rate is None:
+            return Bill(HOUR, paid, math.nan, math.nan, tokens, math.nan)
+        idle_s, idle_j = self.idle_s, self.idle_joules
+        busy_j = self.meter.busy_watts * self.site.factor * (paid - idle_s) if self.meter else 0.0
+        q, fixed = self.rate.usd_per_joule, self.rate.fixed_usd_per_second
+        usd, idle = paid * fixed + q * (busy_j + idle_j), idle_s * fixed + q * idle_j
+        idle = idle if self.basis == "usage" else 0.0
+        charged = sum(tokens[name] * getattr(self.usd, name).value for name in TOKENS if tokens[name] > 0)
+        return Bill(HOUR, paid, usd, idle, tokens, usd - charged - idle)
+
+    @property
+    def idle_share(self) -> float:
+        """Share of the bill that idle time costs, whoever pays it; of paid seconds without a rate [1]."""
+        if self.rate is None:
+            return 1.0 - self.utilisation
+        idle = self.idle_s * self.rate.fixed_usd_per_second + self.rate.usd_per_joule * self.idle_joules
+        return idle / self.bill.usd
+
+    @property
+    def idle_s(self) -> float:
+        """Idle accelerator-seconds of an hour, whoever pays for them [s]."""
+        return (1.0 - self.utilisation) * self.deployment.accelerators * HOUR
 
     @property
     def per_month(self) -> float:
         """The bill of a month, 730.5 hours [$]."""
-        return self.deployment.accelerators * MONTH * self._usd()
+        self._usd()
+        return self.bill.usd * MONTH / HOUR
+
+    @cached_property
+    def meter(self) -> Meter | None:
+        """Energy of the operating point; None when no power is known."""
+        draw = self.draw or board(self.deployment.accelerator)
+        return Meter(self.deployment, self.operating.state, draw, self.site) if draw else None
 
     @property
     def joules(self) -> PerToken | None:
-        """Joules per token at board power; None when none is published [J]."""
-        board = self.deployment.accelerator.board_power
-        return self.accelerator_s.scaled(board.value) if board else None
+        """Joules of the accelerators per token, shared as the money is; None when no power is known [J]."""
+        if self.meter is None:
+            return None
+        share = 0.0 if self.basis == "usage" else 1.0 - self.utilisation
+        idle_s = {name: getattr(self.accelerator_s, name).value * share for name in TOKENS}
+        low, high = self.meter.draw.interval
+        if (low, high) == (1.0, 1.0):  # watts as given or published: joules are as uncertain as the seconds
+            low, high = self.deployment.interval("tpot") or (1.0, 1.0)
+        found = self.meter.per_token(self.tokens_per_request, idle_s, self._lone_joules())
+        return PerToken(**{name: Interval(v, v * low, v * high) for name, v in found.items()})
+
+    def _lone_joules(self) -> float:
+        """Joules of a first cached token where the traffic has none [J]."""
+        assert self.meter
+        if self.tokens_per_request["cached"] > 0 or self._lone[1] <= 0:
+            return 0.0
+        return replace(self.meter, state=self._lone[0]).by_token["cached"] / self._lone[1]
+
+    @property
+    def facility_joules(self) -> PerToken | None:
+        """Joules at the facility's meter per token: host and cooling included [J]."""
+        return self.joules.scaled(self.site.factor) if self.joules else None
+
+    @property
+    def idle_joules(self) -> float:
+        """Joules at the facility's meter that idle accelerators draw in an hour [J]."""
+        return self.idle_s * self.meter.idle_watts * self.site.factor if self.meter else 0.0
+
+    @property
+    def grams(self) -> PerToken | None:
+        """CO2e per token: electricity, and the making of the machines where asked for; None when unknown [g]."""
+        joules, each = self.facility_joules, self.site.grams_per_joule
+        if joules is None or each is None:
+            return None
+        return joules.scaled(each).plus(self.accelerator_s.scaled(self.site.embodied_grams_per_second))
 
     @cached_property
     def receipt(self) -> list[Leaf]:
         """Leaves of the bill, largest first, idle time last; their shares sum to 1."""
-        totals: dict[tuple[str, str, str, str], float] = {}
+        totals: dict[tuple[str, str, str, str], list[float]] = {}
         for e in self.entries["value"]:
-            key = (e.token, e.part, e.group, e.name)
-            totals[key] = totals.get(key, 0.0) + float(e.seconds)
+            totals.setdefault((e.token, e.part, e.group, e.name), [0.0, 0.0])[0] += float(e.seconds)
+        for j in self._priced_joules:
+            totals.setdefault((j.token, j.part, j.group, j.name), [0.0, 0.0])[1] += float(j.joules)
         paid, step = self.bill.accelerator_s, float(self.operating.state.step_s)
         busy = paid if self.basis == "allocation" else paid * self.utilisation
+        worked = paid * self.utilisation
+        q, fixed, bill = 0.0, 1.0, paid
+        if self.rate and self.rate.usd_per_joule:
+            q, fixed, bill = self.rate.usd_per_joule * self.site.factor, self.rate.fixed_usd_per_second, self.bill.usd
+        spread = 0.0 if self.basis == "usage" else q * self.idle_joules / self.site.factor
         found = [
-            Leaf("/".join(key), seconds / step * busy / paid, seconds / step * busy, _BOUND[key[1]])
-            for key, seconds in totals.items()
-            if seconds > 0
+            Leaf(
+                "/".join(key),
+                (seconds / step * (busy * fixed + spread) + joules / step * worked * q) / bill,
+                seconds / step * busy,
+                _BOUND[key[1]],
+            )
+            for key, (seconds, joules) in totals.items()
+            if seconds > 0 or joules > 0
         ]
         found.sort(key=lambda leaf: -leaf.seconds)
-        return [*found, Leaf("idle", 1.0 - busy / paid, paid - busy, "idle")]
+        idle = self.bill.idle_usd / self.bill.usd if q else 1.0 - busy / paid
+        return [*found, Leaf("idle", idle, paid - busy, "idle")]
+
+    @property
+    def _priced_joules(self) -> list[Joules]:
+        """Energy of the mean step by who owes it, where the rate pays for it by the joule."""
+        return self.meter.entries if self.meter and self.rate and self.rate.usd_per_joule else []
 
     def parts(self, priced: bool = True) -> dict[tuple[str, str], float]:
         """Cost per million tokens by kind of token and part: dollars, or accelerator-seconds [$ or s]."""
         state, tokens = self.operating.state, self.tokens_per_request
-        unit = MILLION * self.deployment.split.tp * self._spread("value") * (self._usd() if priced else 1.0)
+        unit = MILLION * self.deployment.split.tp / float(state.finished)
+        second, joule = self._spread("value"), 0.0
+        if priced:
+            self._usd()
+            assert self.rate
+            joule = self.rate.usd_per_joule * self.site.factor
+            second *= self.rate.fixed_usd_per_second
+            if joule and self.basis == "allocation" and self.meter:
+                second += joule * self.meter.idle_watts * (1.0 / self.utilisation - 1.0)
+        owed = [(e.token, e.part, float(e.seconds) * second) for e in self.entries["value"]]
+        if priced:
+            owed += [(j.token, j.part, float(j.joules) * joule) for j in self._priced_joules]
         found: dict[tuple[str, str], float] = {}
-        for e in self.entries["value"]:
-            if tokens[e.token] > 0:
-                owed = float(e.seconds) / float(state.finished) / tokens[e.token] * unit
-                found[e.token, e.part] = found.get((e.token, e.part), 0.0) + owed
+        for token, part, amount in owed:
+            if tokens[token] > 0:
+                found[token, part] = found.get((token, part), 0.0) + amount * unit / tokens[token]
         return found
 
     def compare(self, other: Cost) -> list[Change]:
@@ -374,7 +380,7 @@ def price_deployment(
     moments : Moments, optional
         Averages of the lengths where they differ from the workload's own (speculative decoding).
     **notes
-        ``rate_missing``, ``assumed`` and ``scenario`` of `Cost`.
+        ``rate_missing``, ``assumed``, ``scenario``, ``draw`` and ``site`` of `Cost`.
     """
     if basis not in BASES:
         raise PertokenError(f"--basis is {str(basis)[:40]!r}; use one of {', '.join(BASES)}")
@@ -385,4 +391,7 @@ def price_deployment(
             f"--utilisation {paid_share:g} and --{workload.mode} cannot both be given: a request rate decides how busy the"
             " accelerators are; leave one out"
         )
-    return Cost(deployment, workload, operate(deployment, workload, moments), rate, paid_share, basis, **notes)
+    found = Cost(deployment, workload, operate(deployment, workload, moments), rate, paid_share, basis, **notes)
+    if rate is None or found.meter is None:
+        return found
+    return replace(found, rate=rate.drawing(found.meter.busy_watts * found.site.factor))

@@ -145,12 +145,35 @@ KNOBS: Mapping[str, Knob] = {
         Knob("load", "number", "Share of the highest rate that meets the goals.", "traffic", "", 1e-9, 1),
         Knob("ttft", "seconds", "Goal for the mean time to first token (default: 2s).", "traffic", "s", 1e-6, 1e6),
         Knob("tpot", "seconds", "Goal for the mean time per output token (default: 50ms).", "traffic", "s", 1e-6, 1e6),
-        Knob("rate", "text", "rent (dated table), rent:2.50 $/accelerator-hour, or power:0.12 $/kWh (default: rent).", "money"),
-        Knob("utilisation", "number", "Share of paid time in which the machine works (default: 1).", "money", "", 1e-6, 1),
+        Knob(
+            "rate", "text", "rent (dated table), rent:2.50 $/accelerator-hour, rent:neocloud (or hyperscaler, marketplace, spot),"
+            " own, own:1600,life=4y,power=0.30 (also discount, colo, kw, operations), or power:0.12 $/kWh (default: rent).",
+            "money",
+        ),
+        Knob(
+            "utilisation", "text", "Share of paid time in which the machine works, or 24 hourly shares with commas (default: 1).",
+            "money",
+        ),
         Knob(
             "basis", "choice", "usage shows idle time as a line; allocation spreads it over tokens (default: usage).", "money",
             choices=("usage", "allocation"),
         ),
+        Knob(
+            "watts", "number", "Draw of a working accelerator with its share of the host (default: predicted).", "money", "W",
+            1, 1e5,
+        ),
+        Knob("host", "number", "Draw of accelerator and host over the accelerator's (default: 1.43).", "money", "", 1, 10),
+        Knob("pue", "number", "Power usage effectiveness of the facility (default: 1.4; at home 1).", "money", "", 1, 10),
+        Knob("country", "text", "Country whose electricity is used, by code or name (default: USA).", "money"),
+        Knob(
+            "water", "number", "Water evaporated on site per energy of the machines (default: 0.38 in the USA, else unknown).",
+            "money", "L/kWh", 0, 100,
+        ),
+        Knob(
+            "embodied", "text", "Carbon of making the machines too: cited, or kg CO2e an accelerator (default: left out).",
+            "money", "kg",
+        ),
+        Knob("currency", "text", "Show dollars in another currency too, at a rate that you give, such as EUR=0.92.", "money"),
     )
 }  # fmt: skip
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from pertoken.catalog import machines, traces
 from pertoken.catalog.models import load_checkpoint
+from pertoken.catalog.power import load_draw
 from pertoken.catalog.rates import parse_rate
+from pertoken.catalog.site import load_site
 from pertoken.cost import Cost, price_deployment
 from pertoken.engine.collectives import NETWORK_LATENCY_S
 from pertoken.engine.deployment import DEFAULT_NETWORK, RUNTIME_BYTES, Deployment
@@ -22,12 +24,16 @@ from pertoken.hardware.accelerator import Accelerator
 from pertoken.knobs import KNOBS, read_knobs
 from pertoken.model.model import Checkpoint
 from pertoken.model.precision import GGUF, Precision, number_format
+from pertoken.money.currency import parse_currency
+from pertoken.money.energy import IDLE_SHARE, Draw, flat
+from pertoken.money.load import parse_utilisation
 from pertoken.money.rate import Rate
+from pertoken.money.site import Site
 from pertoken.serving.lengths import Lengths
 from pertoken.serving.trace import lengths_from_text
 from pertoken.serving.workload import Goals, Workload
 from pertoken.sizing import Sizing
-from pertoken.sources import USER
+from pertoken.sources import USER, Sourced
 from pertoken.units import format_bytes, format_seconds
 
 DEFAULT_TTFT, DEFAULT_TPOT = 2.0, 0.05  # s; goals of an attentive chat service, assumed
@@ -88,16 +94,20 @@ class Resolver:
         """The answer."""
         workload = self.workload
         deployment, rate, missing = self.deployment(self.precision())
-        utilisation = self.knobs.get("utilisation", 1.0)
+        draw, site, around = self._power(deployment)
+        if "currency" in self.knobs:
+            parse_currency(self.knobs["currency"])
+        load = parse_utilisation(self.knobs.get("utilisation", "1"))
+        if load.sentence():
+            self.assumed.append(load.sentence())
         if workload.mode in ("saturated", "concurrency") and "utilisation" not in self.knobs:
-            self.assumed.append(
-                "utilisation 1: the machine is never idle; at 0.5 every idle hour costs as much as a busy one"
-            )
+            idle = "" if rate and rate.usd_per_joule else "; at 0.5 every idle hour costs as much as a busy one"
+            self.assumed.append(f"utilisation 1: the machine is never idle{idle}")
         return price_deployment(
             deployment,
             workload,
             rate,
-            utilisation,
+            load.mean,
             self.knobs.get("basis", "usage"),
             rate_missing=missing,
             assumed=tuple(
@@ -107,10 +117,14 @@ class Resolver:
                         *self._machine_notes(deployment),
                         *self.checkpoint.assumed,
                         *deployment.assumed,
+                        *(rate.assumed if rate else ()),
+                        *around,
                     )
                 )
             ),
             scenario=self.scenario(deployment),
+            draw=draw,
+            site=site,
         )
 
     def scenario(self, deployment: Deployment) -> dict[str, Any]:
@@ -298,13 +312,24 @@ class Resolver:
 
     def _rate(self, accelerator: Accelerator) -> tuple[Rate | None, str]:
         if "rate" in self.knobs:
-            return parse_rate(self.knobs["rate"], accelerator), ""
+            return parse_rate(self.knobs["rate"], accelerator, self.knobs.get("watts")), ""
         try:
             rate = parse_rate("rent", accelerator)
         except PertokenError as error:
             return None, str(error)
         self.assumed.append(rate.origin)
         return rate, ""
+
+    def _power(self, deployment: Deployment) -> tuple[Draw | None, Site, list[str]]:
+        """What an accelerator draws, what stands around it, and what was taken for them."""
+        accelerator = deployment.accelerator
+        site, around = load_site(accelerator.name, self.knobs)
+        if "watts" in self.knobs:
+            draw: Draw | None = flat(Sourced(self.knobs["watts"], "W", USER))
+            around.append(f"{IDLE_SHARE:g} of --watts when idle")
+        else:
+            draw = load_draw(accelerator, deployment.profile.kernels[-1])
+        return draw, site, [*(draw.assumed if draw else ()), *around]
 
 
 def parse_path(on: str) -> str:

@@ -25,8 +25,11 @@ SANE: dict[str, list[Any]] = {
     "input": [1, 1000, "uniform:5-900", "p50=1020,p90=2734", 100_000], "output": [1, 2, 500, "uniform:1-2"],
     "cached": [0, 0.5, 1], "trace": ["azure-2023-code"],
     "concurrency": [1, 17.5, 1e6], "rps": [1e-9, 1, 40], "load": [1e-9, 0.5, 1],
-    "ttft": ["2s", 1e-6, 1e6], "tpot": ["50ms", 1e6, 0.004], "rate": ["rent", "rent:2.5", "power:0.1", "rent:1e-9", "rent:10000"],
-    "utilisation": [1e-6, 0.3, 1], "basis": ["usage", "allocation"],
+    "ttft": ["2s", 1e-6, 1e6], "tpot": ["50ms", 1e6, 0.004],
+    "rate": ["rent", "rent:2.5", "power:0.1", "rent:1e-9", "rent:10000", "own", "own:1600,life=4y,power=0.30", "rent:spot"],
+    "watts": [1, 450.5, 1e5], "host": [1, 1.5, 10], "pue": [1, 1.2, 10], "country": ["FRA", "germany"], "water": [0, 1.8, 100],
+    "embodied": ["cited", 0, "318"], "currency": ["EUR=0.92", "jpy=150"],
+    "utilisation": [1e-6, 0.3, 1, ",".join(["0.5"] * 24)], "basis": ["usage", "allocation"],
 }  # fmt: skip
 INSANE: list[Any] = [
     0, -1, math.nan, math.inf, -math.inf, 1e308, 10**400, "", " ", "nan", "-5", "1e999", "x", "\0", "\x1b[0m", True, [], {},

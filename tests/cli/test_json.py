@@ -17,7 +17,7 @@ KINDS = (*TOKENS, "input_blended")
 TOP = {
     "per_million", "cached_increment", "per_request", "per_month", "accelerator_s_per_million", "ratio", "interval",
     "usd_missing", "serving", "receipt", "bill", "energy", "model", "machine", "rate", "lengths", "basis", "assumed",
-    "scenario",
+    "scenario", "idle_share", "carbon", "water", "currency",
 }  # fmt: skip
 SERVING = {
     "ttft_s",
@@ -40,6 +40,9 @@ CASES = {
     "trickle": (*ON, "--load", "0.05", "--cached", "0.3"),
     "rate": (*ON, "--rps", "1.5", "--basis", "allocation"),
     "few": (*ON, "--concurrency", "3", "--rate", "power:0.12"),
+    "owned": (*ON, "--rate", "own", "--utilisation", "0.4"),
+    "power": (*ON, "--rate", "power:0.12", "--rps", "2", "--basis", "allocation", "--cached", "0.3"),
+    "power, idle apart": (*ON, "--rate", "power:0.12", "--load", "0.2"),
     "lanes": (*ON, "--tp", "2", "--pp", "2", "--dp", "2", "--concurrency", "70"),
     "one token": (*ON, "--input", "1", "--output", "1", "--cached", "0.5"),
 }
@@ -103,6 +106,22 @@ def test_receipt_is_the_whole_bill(case: str) -> None:
         assert owed == pytest.approx(expected, rel=1e-9, abs=1e-12)
     assert len({leaf["path"] for leaf in receipt}) == len(receipt)
     assert {leaf["bound"] for leaf in receipt} <= {"memory", "compute", "link", "overhead", "idle"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_joules_and_grams_add_up_from_the_json_alone(case: str) -> None:
+    found = answer(*CASES[case])
+    energy, carbon, tokens = found["energy"], found["carbon"], found["bill"]["tokens"]
+    charged = sum(tokens[kind] * energy["joules_per_token"][kind]["value"] for kind in TOKENS)
+    hour = energy["joules_per_hour"]
+    assert charged + hour["idle"] == pytest.approx(hour["total"], rel=1e-9)
+    emitted = sum(tokens[kind] * carbon["grams_per_million"][kind]["value"] for kind in TOKENS) / 1e6
+    whole = hour["total"] / 3.6e6 * carbon["grid"]["value"]
+    assert emitted + carbon["idle_grams_per_hour"] == pytest.approx(whole, rel=1e-9)
+    factor = energy["host"]["value"] * energy["pue"]["value"]
+    for kind in TOKENS:
+        bare = energy["accelerator_joules_per_token"][kind]["value"]
+        assert energy["joules_per_token"][kind]["value"] == pytest.approx(bare * factor, rel=1e-12)
 
 
 def test_idle_shows_under_usage_and_is_spread_under_allocation() -> None:

@@ -36,7 +36,7 @@ def run(*arguments: str) -> Result:
     out, err = io.StringIO(), io.StringIO()
     with (
         mock.patch.object(sys, "argv", ["pertoken", *arguments]),
-        mock.patch.dict("os.environ", {"COLUMNS": "100"}),
+        mock.patch.dict("os.environ", {"COLUMNS": "100", "PERTOKEN_TODAY": "2026-11-22"}),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

@@ -15,6 +15,10 @@ from tests.cli.tool import run
 HERE = Path(__file__).parent
 JOB = ("price", "llama-3.1-70b", "--on", "8xh100-sxm", "--dtype", "fp8")
 EIGHT = ("llama-3.1-8b", "--on", "h100-sxm", "--input", "8192", "--output", "512", "--concurrency", "32")
+HOME = (
+    "price", "llama-3.1-8b", "--on", "1xrtx-4090", "--dtype", "q4_k_m", "--engine", "llamacpp", "--concurrency", "1",
+    "--input", "1000", "--output", "300",
+)  # fmt: skip
 CASES: dict[str, tuple[str, ...]] = {
     "price-70b.txt": JOB,
     "price-70b.json": (*JOB, "--json"),
@@ -38,7 +42,12 @@ CASES: dict[str, tuple[str, ...]] = {
     "load.txt": (*JOB, "--load", "0.3", "--cached", "0.5", "--basis", "allocation"),
     "no-rent.txt": ("price", "llama-3.1-8b", "--on", "1xgh200-96gb"),
     "does-not-fit.txt": ("price", "llama-3.1-405b", "--on", "8xh100-sxm"),
+    "rates.txt": (*JOB, "--rate", "rent", "--rate", "own", "--rate", "power:0.12", "--utilisation", "0.3"),
+    "home.txt": (*HOME, "--rate", "own:1600,life=4y,power=0.30"),
+    "home.json": (*HOME, "--rate", "own:1600,life=4y,power=0.30", "--json"),
+    "uncertainty.txt": (*JOB, "--rate", "rent:neocloud", "--utilisation", "0.5", "--uncertainty"),
     "list-rates.txt": ("list", "rates"),
+    "list-rates-h100.txt": ("list", "rates", "h100-sxm"),
     "list-engines.txt": ("list", "engines"),
     "list-traces.txt": ("list", "traces"),
     "show-model.txt": ("show", "model", "llama-3.1-8b"),

@@ -20,7 +20,8 @@ def test_power_is_watts_times_price() -> None:
     rate = power(0.12, maker.accelerator(watts=700.0))
     assert rate.usd_per_second * 3600 == pytest.approx(0.7 * 0.12)
     assert rate.kind == "power"
-    assert "700 W" in rate.origin
+    assert rate.fixed_usd_per_second == 0.0
+    assert rate.drawing(350.0).usd_per_second == pytest.approx(rate.usd_per_second / 2)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), 1e5])

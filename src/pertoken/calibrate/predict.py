@@ -13,6 +13,7 @@ from pertoken.cost import Interval
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.roofline import bounds
 from pertoken.errors import DoesNotFit, PertokenError
+from pertoken.money.energy import Draw, working_watts
 from pertoken.serving.closed import MOST_REQUESTS, closed_run
 from pertoken.serving.lengths import Lengths
 from pertoken.serving.operating import Operating, operate
@@ -32,6 +33,7 @@ class Resolved:
     deployment: Deployment
     family: str
     assumed: tuple[str, ...] = ()
+    draw: Draw | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _interval(value: float, low: float, high: float) -> Interval:
     return Interval(value, min(value * low, value), max(value * high, value))
 
 
-def _of_steady(found: Operating, deployment: Deployment, row: Row) -> dict[str, Interval]:
+def _of_steady(found: Operating, deployment: Deployment, row: Row, draw: Draw | None) -> dict[str, Interval]:
     """TTFT, TPOT and throughput of an operating point."""
     state, moments = found.state, found.moments
     low, high = _spread(state)
@@ -94,13 +96,14 @@ def _of_steady(found: Operating, deployment: Deployment, row: Row) -> dict[str, 
     }
     if moments.decoded > 0:
         values["tpot"] = _interval(float(state.tpot_s), low, high)
-    return values | _energy(deployment, _interval(1.0 / (rate * float(moments.output)), low, high))
+    return values | _energy(deployment, _interval(1.0 / (rate * float(moments.output)), low, high), draw, found.state)
 
 
-def _learned(values: dict[str, Interval], deployment: Deployment) -> dict[str, Interval]:
-    """The same with the intervals of the engine's profile, where it has them."""
+def _learned(values: dict[str, Interval], resolved: Resolved) -> dict[str, Interval]:
+    """The same with the intervals of the engine's profile and of the accelerator's power, where they have them."""
+    deployment, draw = resolved.deployment, resolved.draw
     step = deployment.interval("tpot")
-    ends = {"ttft": deployment.interval("ttft"), "tpot": step, "energy": step}
+    ends = {"ttft": deployment.interval("ttft"), "tpot": step, "energy": draw.interval if draw else step}
     ends["throughput"] = (1.0 / step[1], 1.0 / step[0]) if step else None
     return {
         name: Interval(v.value, v.value * found[0], v.value * found[1]) if (found := ends[name]) else v
@@ -113,9 +116,13 @@ def _counted(row: Row, input_tokens: float, output_tokens: float) -> float:
     return {"total": input_tokens + output_tokens, "requests": 1.0}.get(row.counts, output_tokens)
 
 
-def _energy(deployment: Deployment, seconds: Interval) -> dict[str, Interval]:
-    """Joules per output token, the accelerators at board power all the time."""
+def _energy(
+    deployment: Deployment, seconds: Interval, draw: Draw | None = None, state: Steady | None = None
+) -> dict[str, Interval]:
+    """Joules of the accelerators per output token: at the state's power, or board power where there is no state."""
     board = deployment.accelerator.board_power
+    if draw is not None and state is not None:
+        return {"energy": seconds.scaled(float(working_watts(deployment, state, draw)) * deployment.accelerators)}
     return {"energy": seconds.scaled(board.value * deployment.accelerators)} if board else {}
 
 
@@ -148,7 +155,9 @@ def _of_run(found: Operating, deployment: Deployment, row: Row, lengths: Lengths
     return {"throughput": _interval(tokens / seconds, 1.0 / high, 1.0 / low)}
 
 
-def _of_closed(found: Operating, deployment: Deployment, row: Row, lengths: Lengths) -> dict[str, Interval]:
+def _of_closed(
+    found: Operating, deployment: Deployment, row: Row, lengths: Lengths, draw: Draw | None
+) -> dict[str, Interval]:
     """TTFT, TPOT and throughput of a finite closed loop; its bounds are those of the steady state."""
     low, high = _spread(found.state)
     run = closed_run(deployment, lengths, row.amount)
@@ -159,7 +168,7 @@ def _of_closed(found: Operating, deployment: Deployment, row: Row, lengths: Leng
     }
     if math.isfinite(run.tpot_s):
         values["tpot"] = _interval(run.tpot_s, low, high)
-    return values | _energy(deployment, _interval(1.0 / (rate * run.output), low, high))
+    return values | _energy(deployment, _interval(1.0 / (rate * run.output), low, high), draw, found.state)
 
 
 def queues(deployment: Deployment, lengths: Lengths, in_flight: float) -> bool:
@@ -179,7 +188,7 @@ def _workload(row: Row, lengths: Lengths) -> Workload:
     return Workload(lengths=lengths, goals=goals)
 
 
-def predict(row: Row, deployment: Deployment) -> dict[str, Interval]:
+def predict(row: Row, deployment: Deployment, draw: Draw | None = None) -> dict[str, Interval]:
     """Figures of a row by metric, SI units.
 
     Raises
@@ -197,10 +206,10 @@ def predict(row: Row, deployment: Deployment) -> dict[str, Interval]:
     try:
         found = operate(deployment, _workload(row, lengths))
         if row.load == "closed" and row.amount / deployment.split.lanes <= MOST_REQUESTS // 2:
-            return _of_closed(found, deployment, row, lengths)
+            return _of_closed(found, deployment, row, lengths, draw)
         if math.isfinite(row.requests):
             return _of_run(found, deployment, row, lengths)
-        return _of_steady(found, deployment, row)
+        return _of_steady(found, deployment, row, draw)
     except DoesNotFit:
         raise
     except PertokenError as error:
@@ -208,7 +217,7 @@ def predict(row: Row, deployment: Deployment) -> dict[str, Interval]:
             raise
         # a finite run beyond capacity fills the engine: its TPOT is that of the full engine, its TTFT has no mean
         found = operate(deployment, Workload(lengths=lengths))
-        return {"tpot": _of_steady(found, deployment, row)["tpot"]}
+        return {"tpot": _of_steady(found, deployment, row, draw)["tpot"]}
 
 
 def measured_energy(row: Row, deployment: Deployment) -> float | None:
@@ -280,7 +289,7 @@ class Predictor:
         found = _once(self._resolved, place, lambda: self.resolve(row), "misfit")
         key = (place, row.input, row.output, row.load, row.amount, row.goals, row.counts, str(row.requests))
         values = _once(
-            self._values, key, lambda: _learned(predict(row, found.deployment), found.deployment), "unmodelled"
+            self._values, key, lambda: _learned(predict(row, found.deployment, found.draw), found), "unmodelled"
         )
         measured = dict(row.measured)
         energy = measured_energy(row, found.deployment)

@@ -15,6 +15,7 @@ from pertoken.calibrate.predict import Resolved
 from pertoken.calibrate.rows import Row
 from pertoken.calibrate.spelling import Spelling
 from pertoken.catalog import files, machines, tables
+from pertoken.catalog.power import load_draw
 from pertoken.engine.calibration import Calibration
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.parallel import Split, default_split
@@ -120,7 +121,9 @@ class Resolver:
         if row.count > 1 and "tp" not in row.split:
             assumed.append(f"split {deployment.split}")
         deployment = _made_to_fit(deployment, assumed)
-        return Resolved(deployment, self._family(row.model), tuple(assumed))
+        # a batch served at once has no steady state to read the power of
+        draw = None if row.load in ("static", "burst") else load_draw(accelerator, profile.kernels[-1])
+        return Resolved(deployment, self._family(row.model), tuple(assumed), draw)
 
     def _family(self, name: str) -> str:
         if name not in self._families:

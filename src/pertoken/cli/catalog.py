@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
@@ -62,9 +63,37 @@ def rows(kind: str) -> list[dict[str, Any]]:
         found = [machines.load_profile(name) for name in files.names("engines")]
         return [{"name": p.name, "title": p.title, "versions": p.versions} for p in found]
     if kind == "rates":
-        keys = ("accelerator", "provider", "segment", "region", "median", "low", "high", "since", "note")
+        keys = ("accelerator", "provider", "segment", "region", "median", "low", "high", "since", "checked", "note")
         return [{key: getattr(offer, key) for key in keys} for offer in rates.offers()]
     return [_trace_row(name) for name in traces.names()]
+
+
+def narrowed(found: list[dict[str, Any]], kind: str, words: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows in which every word is the start of a cell, whatever the case.
+
+    Raises
+    ------
+    PertokenError
+        When none is left.
+    """
+    kept = [r for r in found if all(any(str(v).lower().startswith(w.lower()) for v in r.values()) for w in words)]
+    if not kept:
+        raise PertokenError(
+            f"no entry of {kind} has {' and '.join(repr(w[:40]) for w in words)}; see pertoken list {kind}"
+        )
+    return kept
+
+
+def old(found: list[dict[str, Any]], today: dt.date) -> list[str]:
+    """A sentence when rents are older than they should be."""
+    late = [row for row in found if rates.stale(row["since"], today)]
+    if not late:
+        return []
+    first = min(row["since"] for row in late)
+    return [
+        f"{len(late)} of {len(found)} rents are older than {rates.FRESH_DAYS} days, the oldest of {first}: rents move, so check"
+        " them, or give --rate rent:PRICE"
+    ]
 
 
 def _trace_row(name: str) -> dict[str, Any]:

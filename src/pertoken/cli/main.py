@@ -59,6 +59,15 @@ def cli() -> None:
     metavar="FILE",
     help="Also write .json .csv .md .html .txt, or .toml (the scenario).",
 )
+@click.option("--uncertainty", "uncertain", is_flag=True, help="Show which input moves the answer most.")
+@click.option(
+    "--range",
+    "spans",
+    multiple=True,
+    metavar="NAME=LOW:HIGH",
+    help="Ends of an input for --uncertainty: utilisation, rate [$/h], input, step time, energy, pue or grid.",
+)
+@click.option("--today", envvar="PERTOKEN_TODAY", metavar="DATE", help="Day against which the age of prices is held.")
 def price(
     model: tuple[str, ...],
     scenario: str | None,
@@ -66,6 +75,9 @@ def price(
     as_json: bool,
     as_csv: bool,
     target: str | None,
+    uncertain: bool,
+    spans: tuple[str, ...],
+    today: str | None,
     **given: tuple[str, ...],
 ) -> None:
     """Dollars per million input, cached and output tokens, with the reason and the receipt.
@@ -79,9 +91,8 @@ def price(
     pertoken price llama-3.1-70b --on 8xh100-sxm --on 8xmi300x --concurrency 64
     pertoken price llama-3.1-70b --on 8xh100-sxm --what-if all
     """
-    from pertoken.cli import pricing
+    from pertoken.cli import money, pricing
     from pertoken.report import export
-    from pertoken.scenario import price
 
     if as_json and as_csv:
         raise PertokenError("--json and --csv cannot both be given; leave one out, or write the other with -o")
@@ -89,8 +100,12 @@ def price(
     if path:
         export.form_for(path)
     pricing.check(what_if)
-    costs = [price(**case) for case in read_cases(model, scenario, given, "pertoken price llama-3.1-8b")]
-    shown = pricing.Answers(costs, what_if)
+    day = money.parse_day(today)
+    costs = money.priced(read_cases(model, scenario, given, "pertoken price llama-3.1-8b"))
+    for sentence in money.warnings(costs, day):
+        _complain(f"warning: {sentence}")
+    tornados = [money.uncertainty(cost, spans) for cost in costs] if uncertain or spans else []
+    shown = pricing.Answers(costs, what_if, tornados)
     if path:  # first, so that a reader who closes the pipe early does not lose the file
         export.write_whole(path, shown.file(path))
         click.echo(f"wrote {path}", err=True)
@@ -107,13 +122,22 @@ def _kind(text: str, known: tuple[str, ...]) -> str:
 
 @cli.command("list")
 @click.argument("kind", metavar="KIND")
+@click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(kind: str, as_json: bool) -> None:
-    """List the catalog. KIND is models, accelerators, engines, rates or traces."""
-    from pertoken.cli import catalog
+@click.option("--today", envvar="PERTOKEN_TODAY", metavar="DATE", help="Day against which the age of rents is held.")
+def list_(kind: str, words: tuple[str, ...], as_json: bool, today: str | None) -> None:
+    """List the catalog. KIND is models, accelerators, engines, rates or traces; each WORD narrows it.
+
+    \b
+    pertoken list rates h100-sxm neocloud
+    """
+    from pertoken.cli import catalog, money
     from pertoken.report import text
 
-    rows = catalog.rows(_kind(kind, KINDS))
+    rows = catalog.narrowed(catalog.rows(_kind(kind, KINDS)), kind, words)
+    if kind == "rates":
+        for sentence in catalog.old(rows, money.parse_day(today)):
+            _complain(f"warning: {sentence}")
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return

@@ -7,9 +7,11 @@ import io
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pertoken.cost import Cost
-from pertoken.report import document, export, text
+from pertoken.report import document, export, text, uncertainty
+from pertoken.report.uncertainty import Tornado
 
 
 def check(what_if: Sequence[str]) -> None:
@@ -31,10 +33,12 @@ class Answers:
         One answer, or several to compare.
     what_if : sequence of str
         Counterfactuals to ask of each.
+    tornados : sequence of Tornado
+        What moves each most, where that was asked for.
     """
 
-    def __init__(self, costs: Sequence[Cost], what_if: Sequence[str]) -> None:
-        self.costs, self.what_if = costs, what_if
+    def __init__(self, costs: Sequence[Cost], what_if: Sequence[str], tornados: Sequence[Tornado] = ()) -> None:
+        self.costs, self.what_if, self.tornados = costs, what_if, tornados
 
     @cached_property
     def outcomes(self) -> list[list]:  # type: ignore[type-arg]
@@ -53,15 +57,19 @@ class Answers:
             for cost, outcomes in zip(costs, self.outcomes, strict=True):
                 head = "" if len(costs) == 1 else f"{text.case_name(costs, cost)}\n"
                 found += f"\n{head}{counterfactuals.as_text(outcomes)}"
-        return found
+        return found + text.uncertainty(costs, self.tornados)
 
     def json(self) -> str:
         """JSON."""
-        if not self.what_if:
-            return document.to_json(self.costs)
-        from pertoken.report import counterfactuals
+        more: list[dict[str, Any]] = [{} for _ in self.costs]
+        if self.what_if:
+            from pertoken.report import counterfactuals
 
-        return document.to_json(self.costs, [{"what_if": counterfactuals.as_list(o)} for o in self.outcomes])
+            for keys, outcomes in zip(more, self.outcomes, strict=True):
+                keys["what_if"] = counterfactuals.as_list(outcomes)
+        for keys, tornado in zip(more, self.tornados, strict=False):
+            keys["uncertainty"] = uncertainty.document(tornado)
+        return document.to_json(self.costs, more)
 
     def csv(self) -> str:
         """CSV: a line for each answer, and for each counterfactual that applies."""
@@ -84,7 +92,7 @@ class Answers:
             return self.json()
         if suffix == ".csv":
             return self.csv()
-        if not self.what_if or suffix == ".toml":
+        if not (self.what_if or self.tornados) or suffix == ".toml":
             return export.form_for(path)(self.costs)
         shown = self.text()
         return {".md": export.as_markdown, ".html": export.as_html}.get(suffix, str)(shown)

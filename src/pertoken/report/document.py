@@ -11,7 +11,10 @@ from dataclasses import asdict
 from typing import Any
 
 from pertoken.cost import Cost, Interval
-from pertoken.units import HOUR, MILLION
+from pertoken.money.currency import parse_currency
+from pertoken.money.rate import Rate
+from pertoken.report.energy import carbon, energy, water
+from pertoken.units import HOUR, JOULES_PER_KWH, MILLION
 
 
 def interval_meaning(cost: Cost) -> str:
@@ -71,8 +74,36 @@ def _money(cost: Cost) -> dict[str, Any]:
         "cached_increment": None if increment is None else increment * MILLION,
         "per_request": cost.per_request.as_dict() | {"idle": idle},
         "per_month": cost.per_month,
-        "rate": {"usd_per_accelerator_hour": cost.rate.usd_per_second * HOUR, "origin": cost.rate.origin},
+        "rate": _rate(cost, cost.rate),
         "usd_missing": None,
+    }
+
+
+def paid_hour(cost: Cost) -> float:
+    """Mean price of a paid accelerator-hour; idle ones draw less where electricity is paid by the joule [$]."""
+    return cost.bill.usd / cost.bill.accelerator_s * HOUR
+
+
+def currency(cost: Cost) -> dict[str, Any] | None:
+    """The other currency that was asked for: its rate, and dollars of tokens in it."""
+    text = cost.scenario.get("currency")
+    if not text:
+        return None
+    found = parse_currency(str(text))
+    each = cost.per_million.scaled(found.per_usd).as_dict() if cost.rate else None
+    return {"code": found.code, "per_usd": found.per_usd, "per_million": each}
+
+
+def _rate(cost: Cost, rate: Rate) -> dict[str, Any]:
+    """Price of a paid accelerator-hour in the mean, of one that works, and what they are made of."""
+    return {
+        "usd_per_accelerator_hour": paid_hour(cost),
+        "usd_per_working_hour": rate.usd_per_second * HOUR,
+        "kind": rate.kind,
+        "usd_per_kwh": rate.usd_per_joule * JOULES_PER_KWH if rate.usd_per_joule else None,
+        "band": [end * HOUR for end in rate.band] if rate.band else None,
+        "since": rate.since or None,
+        "origin": rate.origin,
     }
 
 
@@ -113,7 +144,6 @@ def document(cost: Cost) -> dict[str, Any]:
     dict
         Keys as in the README; plain JSON data.
     """
-    joules = cost.joules
     found: dict[str, Any] = clean(
         {
             **_money(cost),
@@ -123,12 +153,13 @@ def document(cost: Cost) -> dict[str, Any]:
             "serving": serving(cost),
             "receipt": [asdict(leaf) for leaf in cost.receipt],
             "bill": asdict(cost.bill),
-            "energy": {
-                "joules_per_token": joules.as_dict() if joules else None,
-                "basis": "board power for every busy second" if joules else "no board power is published",
-            },
+            "idle_share": cost.idle_share,
+            "energy": energy(cost),
+            "carbon": carbon(cost),
+            "water": water(cost),
             "model": _model(cost),
             "machine": _machine(cost),
+            "currency": currency(cost),
             "lengths": cost.workload.lengths.origin,
             "basis": cost.basis,
             "assumed": cost.assumed,
@@ -151,6 +182,7 @@ def row(cost: Cost) -> dict[str, Any]:
     d, state = cost.deployment, cost.operating.state
     nothing = Interval(math.nan, math.nan, math.nan)
     dollars = cost.per_million if cost.rate else None
+    joules, grams = cost.facility_joules, cost.grams
 
     def value(name: str) -> Interval:
         return getattr(dollars, name) if dollars else nothing
@@ -160,7 +192,7 @@ def row(cost: Cost) -> dict[str, Any]:
         "on": f"{d.accelerators}x{d.accelerator.name}",
         "split": str(d.split),
         "weights": d.precision.weights,
-        "rate_usd_per_hour": cost.rate.usd_per_second * HOUR if cost.rate else math.nan,
+        "rate_usd_per_hour": paid_hour(cost),
         "input_usd_per_million": value("input").value,
         "input_low": value("input").low,
         "input_high": value("input").high,
@@ -175,6 +207,11 @@ def row(cost: Cost) -> dict[str, Any]:
         "concurrency": cost.operating.concurrency,
         "utilisation": cost.utilisation,
         "usd_per_month": cost.per_month if cost.rate else math.nan,
+        "idle_share": cost.idle_share,
+        "input_joules": joules.input.value if joules else math.nan,
+        "output_joules": joules.output.value if joules else math.nan,
+        "input_g_co2e_per_million": grams.input.value * MILLION if grams else math.nan,
+        "output_g_co2e_per_million": grams.output.value * MILLION if grams else math.nan,
     }
 
 

@@ -84,19 +84,6 @@ FORMS: dict[str, Callable[[Sequence[Cost]], str]] = {
 }
 
 
-def export(costs: Sequence[Cost], path: Path) -> None:
-    """Write answers to a file.
-
-    Parameters
-    ----------
-    costs : sequence of Cost
-        One answer, or several to compare.
-    path : Path
-        Its suffix decides the form.
-    """
-    write_whole(path, form_for(path)(costs))
-
-
 def form_for(path: Path) -> Callable[[Sequence[Cost]], str]:
     """The writer for a suffix, or a sentence listing the suffixes; refuses a place that is plainly no file's."""
     if path.suffix.lower() not in FORMS:

@@ -8,7 +8,10 @@ from itertools import groupby
 
 from pertoken.attribution.ledger import PARTS
 from pertoken.cost import Cost, Interval
+from pertoken.money.currency import parse_currency
+from pertoken.report import energy
 from pertoken.report.document import interval_meaning, row
+from pertoken.report.uncertainty import Tornado
 from pertoken.units import MILLION, MONTH, format_money, format_rate, format_seconds
 
 WIDTH = 100
@@ -90,6 +93,12 @@ def _money(cost: Cost) -> list[str]:
         )
     per_hour = cost.requests_per_s * cost.bill.period_s
     idle = f" + {format_money(cost.bill.idle_usd / per_hour)} idle" if cost.bill.idle_usd > 0 else ""
+    if "currency" in cost.scenario:
+        other = parse_currency(str(cost.scenario["currency"]))
+        lines.append(
+            f"          at {other.per_usd:g} {other.code} a dollar, as given: input {other.show(dollars.input.value)}, output"
+            f" {other.show(dollars.output.value)} per million tokens; {other.show(cost.per_month)} a month"
+        )
     lines.append(
         f"  a request of {tokens['input'] + tokens['cached']:,.0f} input and {tokens['output']:,.0f} output tokens costs"
         f" {format_money(cost.per_request.value)}{idle}; the machine {format_money(cost.per_month)} a month of"
@@ -139,13 +148,12 @@ def receipt(cost: Cost) -> list[str]:
     for leaf in cost.receipt:
         token, _, rest = leaf.path.partition("/")
         key = (rest.split("/")[0], token)
-        sums[key] = sums.get(key, 0.0) + leaf.seconds
-    unit = cost.rate.usd_per_second if cost.rate else 1.0
-    paid = cost.bill.accelerator_s
-    digits = 2 if paid * unit >= 10 else 4
+        sums[key] = sums.get(key, 0.0) + leaf.usd_share
+    whole = cost.bill.usd if cost.rate else cost.bill.accelerator_s
+    paid, digits = 1.0, 2 if whole >= 10 else 4
 
-    def money(seconds: float) -> str:
-        return f"${seconds * unit:,.{digits}f}" if cost.rate else f"{seconds:,.0f} s"
+    def money(share: float) -> str:
+        return f"${share * whole:,.{digits}f}" if cost.rate else f"{share * whole:,.0f} s"
 
     rows = [["", "input", "output", "both", "share"]]
     for part in PARTS:
@@ -171,6 +179,11 @@ def answer(cost: Cost) -> str:
         [headline(cost), f"  lengths: {cost.workload.lengths.origin}"],
         ["", *_money(cost)],
         ["", "why", *why(cost)],
+        [
+            "",
+            "energy at the facility's meter",
+            *(line for said in energy.lines(cost) for line in wrap(said, "  ", "    ")),
+        ],
         ["", f"receipt of one hour ({cost.basis} basis)", *receipt(cost)],
         ["", "assumed (give it to change it)", *assumptions(cost)] if cost.assumed else [],
         ["", *wrap(f"In brackets: {interval_meaning(cost)}.", "", "")],
@@ -193,7 +206,8 @@ def case_name(costs: Sequence[Cost], cost: Cost) -> str:
 def comparison(costs: Sequence[Cost]) -> str:
     """Several answers as one table, with what makes each differ from the first."""
     keys = varied(costs)
-    heads = [*keys, "input $/M", "output $/M", "ratio", "TTFT", "TPOT", "in flight", "$/month"]
+    heads = [*keys, "input $/M", "output $/M", "ratio", "idle", "J/out", "gCO2e/M", "TTFT", "TPOT", "in flight",
+             "$/month"]  # fmt: skip
     rows = [heads]
     for cost in costs:
         flat = row(cost)
@@ -203,6 +217,9 @@ def comparison(costs: Sequence[Cost]) -> str:
                 format_money(flat["input_usd_per_million"]),
                 format_money(flat["output_usd_per_million"]),
                 f"{cost.ratio:.1f}",
+                f"{cost.idle_share:.0%}",
+                f"{flat['output_joules']:.3g}" if cost.meter else "",
+                f"{flat['output_g_co2e_per_million']:.3g}" if cost.grams else "",
                 format_seconds(flat["ttft_s"]),
                 format_seconds(flat["tpot_s"]),
                 f"{flat['concurrency']:,.1f}",
@@ -229,6 +246,13 @@ def comparison(costs: Sequence[Cost]) -> str:
             ),
         ]
     return plain("\n".join(lines) + "\n")
+
+
+def uncertainty(costs: Sequence[Cost], tornados: Sequence[Tornado]) -> str:
+    """What moves each answer most; empty where it was not asked for."""
+    from pertoken.report.uncertainty import lines
+
+    return plain("".join("\n" + "\n".join(lines(*pair)) + "\n" for pair in zip(costs, tornados, strict=False)))
 
 
 def difference(first: Cost, second: Cost) -> str:
