@@ -67,7 +67,9 @@ def read_from(number: Sourced) -> str:
 
 def fitted(known: Efficiency, group: str, form: str = "") -> str:
     """Which tables taught the efficiencies of one group, and of one format where it has some, in a few words."""
-    of_group = [line for line in known.tables if f", {group}." in line and line.endswith(" rows")]
+    of_group = [
+        line for line in known.tables if f", {group}." in line and line.endswith(" rows") and "factor of" not in line
+    ]
     rows = [line for line in of_group if f", {group}.{form}: " in line] or of_group
     wheels = dict.fromkeys(line.split()[0] for line in rows)
     count = sum(int(line.split(": ")[1].split()[0]) for line in rows)
