@@ -9,15 +9,18 @@ import io
 import re
 import runpy
 import shlex
+import statistics
 import sys
 from pathlib import Path
 
+from pertoken.catalog import files
 from pertoken.knobs import KNOBS
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"```console\n\$ (?P<command>(?:pertoken|python benchmarks/)[^\n]*)\n(?P<output>.*?)```", re.DOTALL)
 COUNTERFACTUALS = re.compile(r"(<!-- counterfactuals -->\n).*?(<!-- end of counterfactuals -->)", re.DOTALL)
 TABLE = re.compile(r"(<!-- errors -->\n).*?(<!-- end of errors -->)", re.DOTALL)
+CROSS = re.compile(r"(<!-- cross -->\n).*?(<!-- end of cross -->)", re.DOTALL)
 ENERGY = re.compile(r"(<!-- energy -->\n).*?(<!-- end of energy -->)", re.DOTALL)
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 
@@ -36,8 +39,9 @@ def run(command: str) -> str:
 
 
 def renewed(page: str) -> str:
-    """A page with all its examples run again, and its table of counterfactuals."""
+    """A page with all its examples run again, and its tables of counterfactuals and of cross-validation."""
     page = COUNTERFACTUALS.sub(lambda m: f"{m[1]}{counterfactuals()}{m[2]}", page)
+    page = CROSS.sub(lambda m: f"{m[1]}{cross()}{m[2]}", page)
     return BLOCK.sub(lambda m: f"```console\n$ {m['command']}\n{run(m['command'])}```", page)
 
 
@@ -48,6 +52,40 @@ def counterfactuals() -> str:
 
     head = "| name | what would be otherwise |\n|---|---|\n"
     return head + "".join(f"| `{spelled(c)}` | {c.sentence(c.amount or 0.0)} |\n" for c in KNOWN.values())
+
+
+def cross() -> str:
+    """Errors of what the fit of the engines' waits was not told: medians over cells, then the cells."""
+    table = files.read_toml(files.ROOT / "measured" / "cross.toml")
+    cells = table["cells"]
+    kinds = {"all": (True, False), "dense": (False,), "experts": (True,)}
+    lines = [
+        f"Fitted {table['fitted']}. Medians over cells of the median absolute error in a cell.",
+        "",
+        "| left out | models | cells | TPOT | TTFT |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for out in ("accelerator", "model"):
+        for kind, moe in kinds.items():
+            mine = [c for c in cells if c["out"] == out and c["moe"] in moe]
+            tpot, ttft = (statistics.median(c[key] for c in mine) for key in ("tpot", "ttft"))
+            lines.append(f"| {out} | {kind} | {len(mine)} | {tpot:.1%} | {ttft:.1%} |")
+    lines += [
+        "",
+        "| engine | accelerator | model | rows | bursts | TPOT, accelerator out | model out | TTFT, accelerator out | model out |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    keys = dict.fromkeys((c["engine"], c["accelerator"], c["model"]) for c in cells)
+    for key in keys:
+        found = {c["out"]: c for c in cells if (c["engine"], c["accelerator"], c["model"]) == key}
+        any_one = next(iter(found.values()))
+        errors = " | ".join(
+            f"{found[out][metric]:.1%}" if out in found else ""
+            for metric in ("tpot", "ttft")
+            for out in ("accelerator", "model")
+        )
+        lines.append(f"| {' | '.join(key)} | {any_one['rows']} | {any_one['bursts']} | {errors} |")
+    return "\n".join(lines) + "\n"
 
 
 def knob_page() -> str:
