@@ -34,7 +34,7 @@ WAITS = {
     "host_step": (1e-3, 0.5, 20.0),
     "host_sequence": (1e-6, 5.0, 200.0),
     "rank_skew": (1e-6, 0.2, 5.0),
-    "prompt_launch": (1e-6, 20.0, 200.0),
+    "prompt_launch": (1e-6, 15.0, 200.0),
     "request_delay": (1e-3, 40.0, 400.0),
     "launch_share": (1.0, 0.8, 1.5),
 }
@@ -56,7 +56,7 @@ ROUNDS = 7
 LEAST_ROWS = 8  # of a cell that teaches
 MOST = 128  # in flight in a lane, of rows that teach
 TTFT_WEIGHT = 0.5
-PULL = 0.01  # weight of the pull towards where the fit begins, which settles what the rows do not
+PULL = 0.05  # weight of the pull towards where the fit begins, which settles what the rows do not
 SPREAD = (np.arange(40) + 0.5) / 40  # quantiles by which every cell counts the same
 
 

@@ -26,7 +26,7 @@ HALF_BYTES = 2.0  # activations between operations are kept in half precision
 # first shape of the beta distribution of experts' popularity: 1 is the widest whose density falls steadily, and agrees with
 # measured serving better than experts all alike (docs/calibration.md); assumed
 EVENNESS = 1.0
-CHAIN = 30.0  # kernels that stand behind the products of routed experts, and behind latent attention, assumed
+CHAIN = 55.0  # kernels that stand behind the products of routed experts, and behind latent attention, assumed
 FAR = 1e9  # a context at which kernels reach their full rates [token]
 
 
