@@ -145,7 +145,7 @@ def fit(engine: str, rows: list[Taught], start: np.ndarray, rounds: int) -> np.n
 
     first, most = starts(engine), [WAITS[name][2] for name, _ in PLAN[engine]]
     found = least_squares(
-        off, start, bounds=(0, most), loss="soft_l1", f_scale=0.1, x_scale=first, diff_step=0.05, max_nfev=rounds
+        off, start, bounds=(0, most), loss="soft_l1", f_scale=0.1, x_scale=first, diff_step=0.2, max_nfev=rounds
     )
     return found.x
 
