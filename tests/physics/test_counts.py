@@ -224,9 +224,9 @@ def test_the_busiest_rank_touches_as_many_experts_as_the_largest_of_random_count
     held, random = op.experts.experts // groups, np.random.default_rng(5)
     for q in (0.2, 0.5, 0.9):
         counts = random.binomial(held, q, size=(20_000, groups)).max(axis=1).mean()
-        ahead = float(op._ahead(q * op.experts.experts))
+        ahead = float(op._most(q * op.experts.experts))
         assert ahead == pytest.approx(counts / (held * q), rel=0.08)
-    assert float(op._ahead(float(op.experts.experts))) == 1.0
+    assert float(op._most(float(op.experts.experts))) == 1.0
 
 
 def test_one_token_touches_its_experts_and_many_touch_all() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from statistics import NormalDist
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -244,15 +244,16 @@ class ExpertsOp(Operation):
         per_expert = np.maximum(rows * e.active / touched, 1.0)
         rate = self.bandwidth * self.efficiency.memory(np.maximum(weights + moved, 1.0))
         reached = self.efficiency.compute(per_expert, inner, e.width)
+        busiest = 1.0 + self._ahead / np.sqrt(np.maximum(routed, 1.0)) if self._ahead else 1.0
         return [
             Timed(
                 self.name,
                 self.group,
                 self.count,
                 Work(flop=flop, weight_bytes=weights, activation_bytes=moved),
-                fixed_s=weights / rate * self._ahead(touched),
-                moved_s=moved / rate,
-                compute_s=flop / (self.flops * reached),
+                fixed_s=weights / rate * self._most(touched),
+                moved_s=moved / rate * busiest,
+                compute_s=flop / (self.flops * reached) * busiest,
                 useful=reached / self.efficiency.peak,
                 overhead_s=self.efficiency.launch_s,
                 input_tokens=step.input_tokens,
@@ -261,19 +262,26 @@ class ExpertsOp(Operation):
             )
         ]
 
-    def _ahead(self, touched: Number) -> Number:
-        """Experts touched on the busiest of the ranks that hold whole experts, over the mean.
-
-        A rank holds n of them, each touched with probability q: the largest of p such counts is about ``z sqrt(n q (1-q))``
-        above the mean, z the expected largest of p normal numbers (Blom).
-        """
+    @cached_property
+    def _ahead(self) -> float:
+        """Standard deviations by which the largest of the ranks' counts is above the mean (Blom); 0 for one rank."""
         groups = self.ranks // self.expert_split
         if groups < 2:
+            return 0.0
+        from statistics import NormalDist  # takes as long to load as a price to compute
+
+        return NormalDist().inv_cdf((groups - 0.375) / (groups + 0.25))
+
+    def _most(self, touched: Number) -> Number:
+        """Experts touched on the busiest of the ranks that hold whole experts, over the mean.
+
+        A rank holds n of them, each touched with probability q: counts spread by ``sqrt(n q (1-q))``.
+        """
+        if not self._ahead:
             return 1.0
-        held = self.experts.experts / groups
+        held = self.experts.experts * self.expert_split / self.ranks
         q = touched / self.experts.experts
-        z = NormalDist().inv_cdf((groups - 0.375) / (groups + 0.25))
-        return np.minimum(1.0 + z * np.sqrt((1.0 - q) / (held * q)), 1.0 / q)
+        return np.minimum(1.0 + self._ahead * np.sqrt((1.0 - q) / (held * q)), 1.0 / q)
 
 
 @dataclass(frozen=True)
