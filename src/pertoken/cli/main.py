@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from pertoken import __version__
+from pertoken.cli.answers import answers
 from pertoken.cli.calibrate import calibrate
 from pertoken.cli.curve import curve
 from pertoken.cli.explain import explain
@@ -170,6 +171,7 @@ def _complain(sentence: str) -> None:
     click.echo("pertoken: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), err=True)
 
 
+cli.add_command(answers)
 cli.add_command(explain)
 cli.add_command(validate)
 cli.add_command(calibrate)
