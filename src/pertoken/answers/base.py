@@ -180,6 +180,11 @@ class Words:
         whole = value >= 10 or abs(value - round(value)) < 0.05
         return self.keep(name, value, unit, f"{value:,.0f}" if whole else f"{value:.1f}")
 
+    def things(self, name: str, value: float, one: str) -> str:
+        """A number of things and their name."""
+        shown = self.count(name, value, one)
+        return f"{shown} {one}" if shown == "1" else f"{shown} {one}s"
+
     def bytes(self, name: str, value: float) -> str:
         """Bytes."""
         return self.keep(name, value, "byte", format_bytes(value))

@@ -63,7 +63,7 @@ def _hour(words: Words, cost: Cost) -> str:
     )
     tokens = cost.bill.tokens
     taken = [words.number(f"{k}_an_hour", tokens[k] / MILLION, "million") for k in ("input", "output")]
-    busy = f", working {words.share('utilisation', cost.utilisation)} of the time" if cost.utilisation < 0.995 else ""
+    busy = f", {words.share('utilisation', cost.utilisation)} of it at work," if cost.utilisation < 0.995 else ""
     many = "they take" if n > 1 else "it takes"
     return (
         f"One {a} rents for {each} an hour{machine}. In an hour{busy} {many} in {taken[0]} input tokens and"
@@ -72,22 +72,25 @@ def _hour(words: Words, cost: Cost) -> str:
 
 
 def _interval(words: Words, name: str, found: Interval) -> str:
+    """A price, and how far the predicted time may move it."""
+    value = _dollars(words, name, found.value, "$ per million tokens")
+    if format_money(found.low) == format_money(found.high):
+        return value
     ends = [_dollars(words, f"{name}_{case}", getattr(found, case), "$ per million tokens") for case in ("low", "high")]
-    return f"{_dollars(words, name, found.value, '$ per million tokens')} ({ends[0]} to {ends[1]})"
+    return f"{value} ({ends[0]} to {ends[1]})"
 
 
 def _split(words: Words, cost: Cost) -> str:
-    each = cost.per_million
     idle = (
         f", and idle time {_dollars(words, 'idle', cost.bill.idle_usd, '$/h')} an hour"
         if cost.bill.idle_usd > 0
         else ""
     )
+    both = [_interval(words, name, getattr(cost.per_million, name)) for name in ("input", "output")]
+    brackets = " In brackets: how far the predicted time may be off." if "input_low" in words.figures else ""
     return (
         "Every second of it is shared by the tokens that used it. That makes a million input tokens"
-        f" {_interval(words, 'input', each.input)}, a million output tokens"
-        f" {_interval(words, 'output', each.output)}{idle}. In brackets:"
-        " how far the predicted time may be off."
+        f" {both[0]}, a million output tokens {both[1]}{idle}.{brackets}"
     )
 
 
@@ -173,7 +176,8 @@ def _electricity(words: Words, cost: Cost, source: str) -> str:
     each = cost.per_million
     both = [_dollars(words, k, getattr(each, k).value, "$ per million tokens") for k in ("input", "output")]
     return (
-        f"At {price} a kWh ({words.quote(source)}) that is {both[0]} a million input tokens and {both[1]} a million output"
+        f"At {price} a kWh ({words.quote(source)}) that is {both[0]} a million input tokens and {both[1]} a"
+        " million output"
         " tokens."
     )
 

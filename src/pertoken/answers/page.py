@@ -23,8 +23,9 @@ FORMS = (".json", ".md", ".html", ".txt", *PICTURES)
 def _about(cost: Cost) -> str:
     """What the answers are of."""
     d = cost.deployment
-    bound = f"batch {float(cost.operating.state.batch) * d.split.lanes:,.1f}, bound by {cost.operating.bound}"
-    return f"lengths: {cost.workload.lengths.origin}; {bound}"
+    size = float(cost.operating.state.batch) * d.split.lanes
+    batch = f"batch {size:,.1f}, " if size > 0 else ""
+    return f"lengths: {cost.workload.lengths.origin}; {batch}bound by {cost.operating.bound}"
 
 
 def _lines(answer: Answer) -> list[str]:

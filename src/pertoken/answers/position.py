@@ -54,8 +54,11 @@ def _two(words: Words, curve: Curve, token: str, shown: tuple[int, ...]) -> str:
     first, second = (words.money(f"{token}_at_{n}", v) for n, v in zip((shown[0], last), ends, strict=True))
     places = [words.count(f"{token}_position_{n}", n) for n in (shown[0], last)]
     change = ends[1] / ends[0] - 1.0
-    more = f"{words.share(f'{token}_rise', abs(change))} {'more' if change >= 0 else 'less'}"
-    so = f"nearly the same, {more}" if abs(change) <= SAME else more
+
+    def more() -> str:
+        return f"{words.share(f'{token}_rise', abs(change))} {'more' if change >= 0 else 'less'}"
+
+    so = "the same" if abs(change) < 0.0005 else f"nearly the same, {more()}" if abs(change) <= SAME else more()
     return f"An {token} token at position {places[0]} costs {first} per million, one at position {places[1]} {second}: {so}."
 
 
@@ -82,11 +85,14 @@ def _crossing(words: Words, curve: Curve) -> str:
         else f"in {what} nowhere up to the limit of {limit}"
         for what, n in found.items()
     ]
-    least = magnitude(min(n for n in found.values() if n))
+    orders = {what: magnitude(n) for what, n in found.items() if n}
+    larger = (
+        f"from {orders['FLOP']} on, not before" if len(set(orders.values())) == 1 and len(orders) == 2
+        else " and ".join(f"from {order} on in {what}" for what, order in orders.items())
+    )  # fmt: skip
     return (
-        f"Attention equals a token's products with weights {' and '.join(clauses)}: the quadratic term is the"
-        f" larger one from {least} on, not"
-        " before."
+        f"Attention equals a token's products with weights {' and '.join(clauses)}: the quadratic term is the larger one"
+        f" {larger}."
     )
 
 
@@ -98,25 +104,28 @@ def doubles(curve: Curve) -> int | None:
 
 
 def _flat(words: Words, curve: Curve) -> str:
-    """From which length on one price is off."""
+    """From which length on, and up to which, one price is off."""
     off, twice = curve.off("input"), doubles(curve)
+    above, below = off["above_from"], off["below_upto"]
     flat, tenth = words.money("flat_input", curve.flat["input"]), words.share("off", OFF)
-    above = off["above_from"]
+    against = f"Against one flat price, the traffic's mean of {flat},"
+    less = (
+        f"up to {words.count('flat_below_upto', below)} tokens a prompt is over {tenth} cheaper a token"
+        if below
+        else ""
+    )
     if above is None:
-        last = words.share("off_at_limit", off["at_last"])
-        return (
-            f"Against one flat price, the traffic's mean of {flat}, no prompt up to the limit is more than {tenth}"
-            " dearer a token"
-            f" ({last} at the limit): a linear price is honest here."
-        )
+        dearer = f"no prompt up to the limit is more than {tenth} dearer a token"
+        return f"{against} {dearer}{f', but {less}' if less else ': a linear price is honest here'}."
     double = (
         f"twice as dear from {words.count('flat_doubles_at', twice)} on"
         if twice
         else f"{words.share('off_at_limit', off['at_last'])} dearer at the limit of {words.count('context_limit', curve.limit)}"
     )
     return (
-        f"Against one flat price, the traffic's mean of {flat}, a prompt as a whole is {tenth} dearer a token from"
-        f" {words.count('flat_off_from', above)} tokens on, and {double}."
+        f"{against} a prompt as a whole is {tenth} dearer a token from {words.count('flat_off_from', above)}"
+        " tokens on, and"
+        f" {double}{f'; {less}' if less else ''}."
     )
 
 

@@ -88,12 +88,12 @@ def _utilisation(words: Words, cases: Mapping[str, Cost]) -> str:
     if "utilisation 0.1" not in cases:
         return ""
     case, before = cases["utilisation 0.1"], next(iter(cases.values()))
+    size = f", at a batch of {words.count('full_batch', batch(case), 'sequence')}," if decodes(case) else ""
+    times = words.times("utilisation_times", per_million(case)["output"] / per_million(before)["output"])
     return (
         f"Utilisation {words.keep('utilisation', TENTH, '1', '0.1')}: the machine runs as it does when always"
-        " busy, at a batch of"
-        f" {words.count('full_batch', batch(case), 'sequence')}, for a tenth of the time that is paid. Each token pays"
-        f" {words.times('utilisation_times', per_million(case)['output'] / per_million(before)['output'])} times as much,"
-        f" {_both(words, 'utilisation', case)}."
+        f" busy{size} for a tenth of"
+        f" the time that is paid. An output token pays {times} times as much: {_both(words, 'utilisation', case)}."
     )
 
 
@@ -102,18 +102,30 @@ def batch(cost: Cost) -> float:
     return float(cost.operating.state.batch) * cost.deployment.split.lanes
 
 
+def decodes(cost: Cost) -> bool:
+    """Whether the traffic has output tokens beyond each request's first, so that there is a batch."""
+    return float(cost.operating.moments.decoded) > 0
+
+
 def _load(words: Words, cases: Mapping[str, Cost], full: Cost, refused: str) -> str:
     if "load 0.1" not in cases:
         return f"A load of a tenth has no meaning here: {words.quote(refused)}."
     case = cases["load 0.1"]
-    paces = [words.seconds(f"{n}_tpot", float(c.operating.state.tpot_s)) for n, c in (("full", full), ("load", case))]
-    size = words.count("load_batch", batch(case), "sequence")
+    paces = ""
+    if decodes(case):
+        size = words.count("load_batch", batch(case), "sequence")
+        tpot = [
+            words.seconds(f"{n}_tpot", float(c.operating.state.tpot_s)) for n, c in (("load", case), ("full", full))
+        ]
+        paces = (
+            f", at a batch of {size} instead of {words.count('load_1_batch', batch(full), 'sequence')}; an output"
+            f" token takes {tpot[0]}"
+            f" instead of {tpot[1]}"
+        )
     return (
         f"Load {words.keep('load', TENTH, '1', '0.1')}: a tenth of the highest rate of requests trickles in all"
-        " day. The machine then works"
-        f" {words.share('load_busy', case.utilisation)} of the time, at a batch of {size} instead of"
-        f" {words.count('load_1_batch', batch(full), 'sequence')}; an output token takes {paces[1]} instead of"
-        f" {paces[0]}. That costs"
+        " day. The machine then"
+        f" works {words.share('load_busy', case.utilisation)} of the time{paces}. That costs"
         f" {_both(words, 'load', case)}."
     )
 
@@ -125,17 +137,14 @@ def _same(words: Words, cases: Mapping[str, Cost]) -> str:
     one, two = cases["utilisation 0.1"], cases["load 0.1"]
     requests = [words.money(f"{n}_request", _request(c), "request") for n, c in (("utilisation", one), ("load", two))]
     ratios = [words.times(f"{n}_ratio", c.ratio) for n, c in (("utilisation", one), ("load", two))]
-    if abs(two.requests_per_s / one.requests_per_s - 1.0) < 0.01:
+    over = f"output over input is {ratios[0]} in the one and {ratios[1]} in the other"
+    if abs(_request(two) / _request(one) - 1.0) < 0.001:
         return (
-            f"The bill and the requests are the same in both, so a request costs the same, {requests[0]}; but"
-            " output over input is"
-            f" {ratios[0]} in the one and {ratios[1]} in the other."
+            f"The bill and the requests are the same in both, so a request costs the same, {requests[0]}; but {over}."
         )
-    return (
-        f"A request costs {requests[0]} in the one and {requests[1]} in the other, as they do not serve the same"
-        " number of them; output"
-        f" over input is {ratios[0]} and {ratios[1]}."
-    )
+    same = abs(two.requests_per_s / one.requests_per_s - 1.0) < 0.01
+    why = ", for the same number of requests" if same else ", as they do not serve the same number of requests"
+    return f"A request costs {requests[0]} in the one and {requests[1]} in the other{why}; {over}."
 
 
 def _request(cost: Cost) -> float:
@@ -150,13 +159,9 @@ def _mfu(words: Words, cases: Mapping[str, Cost], full: Cost) -> str:
         if name in cases
     ]
     paid = f" Over paid time it is {' and '.join(clauses)}." if clauses else ""
-    return (
-        f"MFU, FLOP done over the peak, is the third: {busy} while the machine works at full batch, so a machine"
-        " that is never idle may"
-        f" still be far from its peak.{paid}"
-        if full.mfu < 0.5
-        else f"MFU, FLOP done over the peak, is the third: {busy} while the machine works at full batch.{paid}"
-    )
+    when = "works at full batch" if "load 0.1" in cases else "works"
+    far = ", so a machine that is never idle may still be far from its peak" if full.mfu < 0.5 else ""
+    return f"MFU, FLOP done over the peak, is the third: {busy} while the machine {when}{far}.{paid}"
 
 
 def _cases_table(cases: Mapping[str, Cost], priced: bool) -> tuple[Row, ...]:
@@ -167,7 +172,7 @@ def _cases_table(cases: Mapping[str, Cost], priced: bool) -> tuple[Row, ...]:
     for name, case in cases.items():
         each, state = per_million(case), case.operating.state
         rows.append((
-            name, f"{batch(case):,.1f}", percent(case.utilisation), format_seconds(case.operating.ttft_s),
+            name, f"{batch(case):,.1f}" if decodes(case) else "", percent(case.utilisation), format_seconds(case.operating.ttft_s),
             format_seconds(float(state.tpot_s)), percent(case.mfu), percent(case.mfu * case.utilisation),
             *(bare(each[k], priced) for k in ("input", "output")), factor(case.ratio),
         ))  # fmt: skip
@@ -267,6 +272,7 @@ def _sweep(words: Words, by: Mapping[float, Mix], found: list[Mix]) -> str:
     requests = [words.money(f"request_{n}", m.request, "request") for n, m in (("low", first), ("high", second))]
     shares = [words.share(f"input_share_{n}", m.input_share) for n, m in (("low", first), ("high", second))]
     batches = [words.count(f"batch_{n}", batch(m.cost), "sequence") for n, m in (("low", first), ("high", second))]
+    goes = f"stays at {batches[0]}" if batches[0] == batches[1] else f"goes from {batches[0]} to {batches[1]}"
     prices = [per_million(m.cost) for m in (first, second)]
     changes = {k: _change(words, f"{k}_change", prices[0][k], prices[1][k]) for k in ("input", "output")}
     most, then = ("most" if m.input_share >= 0.5 else "the smaller part" for m in (first, second))
@@ -277,7 +283,7 @@ def _sweep(words: Words, by: Mapping[float, Mix], found: list[Mix]) -> str:
         f" {requests[0]} and its input is {most}"
         f" of that, {shares[0]}; with {places[1]}, {times} times the input, it costs {requests[1]}, and input is"
         f" {then} of it,"
-        f" {shares[1]}. The batch goes from {batches[0]} to {batches[1]}. A million output tokens cost {shown[0]}"
+        f" {shares[1]}. The batch {goes}. A million output tokens cost {shown[0]}"
         " and then"
         f" {shown[1]}, {changes['output']}; input tokens cost {changes['input']}."
     )

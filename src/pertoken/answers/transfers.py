@@ -151,7 +151,7 @@ def _method(words: Words, found: Requests) -> str:
 
 
 def _ends(words: Words, found: Requests, groups: list[Array], offs: list[float]) -> str:
-    clauses = []
+    clauses, part = [], "tenth" if len(groups) == GROUPS else "part"
     for name, g, off in (("longest", groups[-1], offs[-1]), ("shortest", groups[0], offs[0])):
         sizes = [
             words.count(f"{name}_{k}", float(v[g].mean()))
@@ -165,12 +165,11 @@ def _ends(words: Words, found: Requests, groups: list[Array], offs: list[float])
             )
         ]  # fmt: skip
         clauses.append(
-            f"the {name} part (on average {sizes[0]} input and {sizes[1]} output tokens) pays"
+            f"the {name} {part} (on average {sizes[0]} input and {sizes[1]} output tokens) pays"
             f" {_more(words, f'{name}_off', off)} than it"
             f" costs: {' and '.join(kinds)}"
         )
-    parts = words.count("groups", len(groups), "group")
-    return f"Sorted by length into {parts} equal parts, {'; '.join(clauses)}."
+    return f"Sorted by length, {'; '.join(clauses)}."
 
 
 def _more(words: Words, name: str, off: float) -> str:

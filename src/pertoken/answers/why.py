@@ -250,7 +250,7 @@ def _faster(words: Words, cost: Cost) -> tuple[str, ...]:
     if not clauses:
         return ()
     first = (
-        f"With the same {words.count('in_flight', flight, 'request')} requests in flight and at the same rent, an"
+        f"With the same {words.things('in_flight', flight, 'request')} in flight and at the same rent, an"
         " output token costs"
         f" {', '.join(clauses)}."
     )
