@@ -75,8 +75,13 @@ class Asked:
         """The command line that asks ``pertoken NAME`` of the same case."""
         knobs = dict(self.cost.scenario)
         model = str(knobs.pop("model", self.cost.deployment.model.name))
-        given = [part for key, value in knobs.items() for part in ("--" + key.replace("_", "-"), f"{value}")]
+        given = [part for key, value in knobs.items() for part in ("--" + key.replace("_", "-"), _written(value))]
         return shlex.join(["pertoken", name, model, *given, *more])
+
+
+def _written(value: Any) -> str:
+    """A knob's value as one would type it."""
+    return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,7 @@ def once(asked: Asked) -> Answer:
     if float(cost.operating.moments.decoded) <= 0:
         text = (
             "Each request of this traffic has one output token, which the pass over its prompt gives. No token is"
-            " decoded on its own,"
-            " so there is nothing to compare; give a longer --output."
+            " decoded on its own, so there is nothing to compare; give a longer --output."
         )
         return Answer(3, question, text, words, (), command, deeper)
     found = by_batch(cost)
@@ -95,15 +94,14 @@ def _reads(words: Words, each: dict[str, Counts]) -> str:
     )  # fmt: skip
     caches = [words.bytes(f"{kind}_kv_bytes", each[kind].kv_bytes) for kind in KINDS]
     cached = (
-        f" Of its sequence's cache an input token moves {caches[0]}, as a whole chunk shares one reading; an"
-        f" output token {caches[1]}."
+        f" Of its sequence's cache an input token moves {caches[0]}, as a whole chunk shares one reading; an output"
+        f" token {caches[1]}."
         if each["output"].kv_bytes > each["input"].kv_bytes
         else f" Of its sequence's cache an input token moves {caches[0]}, an output token {caches[1]}."
     )
     return (
         "Once, but not in the same company. A step reads the weights once for all tokens in it. An input token's"
-        " part of that is"
-        f" {weights['input']}, an output token's {weights['output']}{times}.{cached}"
+        f" part of that is {weights['input']}, an output token's {weights['output']}{times}.{cached}"
     )
 
 

@@ -39,11 +39,9 @@ def _unrented(words: Words, asked: Asked) -> str:
         for name in ("input", "output")
     ]  # fmt: skip
     return (
-        f"No rent is known: {words.quote(asked.missing.get('rent', 'none was given'))}. A million input tokens"
-        f" take {both[0]} and a million output"
-        f" tokens {both[1]}. So each dollar of hourly rent makes {dollars[0]} a million input tokens and"
-        f" {dollars[1]} a million output"
-        " tokens."
+        f"No rent is known: {words.quote(asked.missing.get('rent', 'none was given'))}. A million input tokens take"
+        f" {both[0]} and a million output tokens {both[1]}. So each dollar of hourly rent makes {dollars[0]} a"
+        f" million input tokens and {dollars[1]} a million output tokens."
     )
 
 
@@ -89,8 +87,8 @@ def _split(words: Words, cost: Cost) -> str:
     both = [_interval(words, name, getattr(cost.per_million, name)) for name in ("input", "output")]
     brackets = " In brackets: how far the predicted time may be off." if "input_low" in words.figures else ""
     return (
-        "Every second of it is shared by the tokens that used it. That makes a million input tokens"
-        f" {both[0]}, a million output tokens {both[1]}{idle}.{brackets}"
+        f"Every second of it is shared by the tokens that used it. That makes a million input tokens {both[0]}, a"
+        f" million output tokens {both[1]}{idle}.{brackets}"
     )
 
 
@@ -102,8 +100,7 @@ def _twice(words: Words, cost: Cost) -> str:
     ]
     return (
         f"Dividing the whole hour by the input tokens alone would say {wrong[0]}, by the output tokens alone"
-        f" {wrong[1]}: each"
-        " division is right and each price wrong, as the two together charge the hour twice."
+        f" {wrong[1]}: each division is right and each price wrong, as the two together charge the hour twice."
     )
 
 
@@ -164,9 +161,8 @@ def _joules(words: Words, cost: Cost) -> str:
     around = words.times("facility_factor", cost.site.factor)
     input_j, output_j = (words.number(f"{k}_joules", getattr(each, k).value, "J") for k in ("input", "output"))
     return (
-        f"An accelerator draws {drawn} while it works here, and host and cooling make that {around} times as much"
-        " at the meter. An input"
-        f" token takes {input_j}, an output token {output_j}."
+        f"An accelerator draws {drawn} while it works here, and host and cooling make that {around} times as much at"
+        f" the meter. An input token takes {input_j}, an output token {output_j}."
     )
 
 
@@ -176,9 +172,8 @@ def _electricity(words: Words, cost: Cost, source: str) -> str:
     each = cost.per_million
     both = [_dollars(words, k, getattr(each, k).value, "$ per million tokens") for k in ("input", "output")]
     return (
-        f"At {price} a kWh ({words.quote(source)}) that is {both[0]} a million input tokens and {both[1]} a"
-        " million output"
-        " tokens."
+        f"At {price} a kWh ({words.quote(source)}) that is {both[0]} a million input tokens and {both[1]} a million"
+        " output tokens."
     )
 
 

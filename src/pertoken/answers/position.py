@@ -91,8 +91,8 @@ def _crossing(words: Words, curve: Curve) -> str:
         else " and ".join(f"from {order} on in {what}" for what, order in orders.items())
     )  # fmt: skip
     return (
-        f"Attention equals a token's products with weights {' and '.join(clauses)}: the quadratic term is the larger one"
-        f" {larger}."
+        f"Attention equals a token's products with weights {' and '.join(clauses)}: the quadratic term is the larger"
+        f" one {larger}."
     )
 
 
@@ -123,9 +123,8 @@ def _flat(words: Words, curve: Curve) -> str:
         else f"{words.share('off_at_limit', off['at_last'])} dearer at the limit of {words.count('context_limit', curve.limit)}"
     )
     return (
-        f"{against} a prompt as a whole is {tenth} dearer a token from {words.count('flat_off_from', above)}"
-        " tokens on, and"
-        f" {double}{f'; {less}' if less else ''}."
+        f"{against} a prompt as a whole is {tenth} dearer a token from {words.count('flat_off_from', above)} tokens"
+        f" on, and {double}{f'; {less}' if less else ''}."
     )
 
 
@@ -154,13 +153,13 @@ def _sent(words: Words, curve: Curve) -> str:
     places = {"shortest": int(lengths.argmin()), "longest": int(lengths.argmax())}
     said = [
         f"the {name} prompt ({words.count(f'sent_{name}', float(lengths[i]))} tokens) costs"
-        f" {words.share(f'sent_{name}_off', abs(float(over[i]) - 1.0))} {'more' if over[i] >= 1.0 else 'less'} a token"
+        f" {words.share(f'sent_{name}_off', abs(float(over[i]) - 1.0))} {'more' if over[i] >= 1.0 else 'less'} a"
+        " token"
         for name, i in places.items()
     ]
     return (
-        "Over the lengths that this traffic sends, the cost of input is"
-        f" {'flat' if within >= 0.9 else 'not flat'}: {whom} the flat"
-        f" price is within {words.share('off', OFF)} of the truth; {', '.join(said)}."
+        f"Over the lengths that this traffic sends, the cost of input is {'flat' if within >= 0.9 else 'not flat'}:"
+        f" {whom} the flat price is within {words.share('off', OFF)} of the truth; {', '.join(said)}."
     )
 
 

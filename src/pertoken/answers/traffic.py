@@ -92,8 +92,8 @@ def _utilisation(words: Words, cases: Mapping[str, Cost]) -> str:
     times = words.times("utilisation_times", per_million(case)["output"] / per_million(before)["output"])
     return (
         f"Utilisation {words.keep('utilisation', TENTH, '1', '0.1')}: the machine runs as it does when always"
-        f" busy{size} for a tenth of"
-        f" the time that is paid. An output token pays {times} times as much: {_both(words, 'utilisation', case)}."
+        f" busy{size} for a tenth of the time that is paid. An output token pays {times} times as much:"
+        f" {_both(words, 'utilisation', case)}."
     )
 
 
@@ -119,13 +119,11 @@ def _load(words: Words, cases: Mapping[str, Cost], full: Cost, refused: str) -> 
         ]
         paces = (
             f", at a batch of {size} instead of {words.count('load_1_batch', batch(full), 'sequence')}; an output"
-            f" token takes {tpot[0]}"
-            f" instead of {tpot[1]}"
+            f" token takes {tpot[0]} instead of {tpot[1]}"
         )
     return (
-        f"Load {words.keep('load', TENTH, '1', '0.1')}: a tenth of the highest rate of requests trickles in all"
-        " day. The machine then"
-        f" works {words.share('load_busy', case.utilisation)} of the time{paces}. That costs"
+        f"Load {words.keep('load', TENTH, '1', '0.1')}: a tenth of the highest rate of requests trickles in all day."
+        f" The machine then works {words.share('load_busy', case.utilisation)} of the time{paces}. That costs"
         f" {_both(words, 'load', case)}."
     )
 
@@ -171,8 +169,9 @@ def _cases_table(cases: Mapping[str, Cost], priced: bool) -> tuple[Row, ...]:
     ]
     for name, case in cases.items():
         each, state = per_million(case), case.operating.state
+        size = f"{batch(case):,.1f}" if decodes(case) else ""
         rows.append((
-            name, f"{batch(case):,.1f}" if decodes(case) else "", percent(case.utilisation), format_seconds(case.operating.ttft_s),
+            name, size, percent(case.utilisation), format_seconds(case.operating.ttft_s),
             format_seconds(float(state.tpot_s)), percent(case.mfu), percent(case.mfu * case.utilisation),
             *(bare(each[k], priced) for k in ("input", "output")), factor(case.ratio),
         ))  # fmt: skip
@@ -266,7 +265,7 @@ def _sweep(words: Words, by: Mapping[float, Mix], found: list[Mix]) -> str:
     if len(found) < 2:
         return "There are no two ratios at which this machine can serve the traffic within its limits, so none can be compared."
     first, second = (by[e] for e in ENDS) if all(e in by for e in ENDS) else (found[0], found[-1])
-    places = [words.count(f"ratio_{n}", m.ratio, "1") for n, m in (("low", first), ("high", second))]
+    places = [words.things(f"ratio_{n}", m.ratio, "token") for n, m in (("low", first), ("high", second))]
     output = words.count("output_tokens", float(first.cost.operating.moments.output))
     times = words.times("length_times", second.ratio / first.ratio)
     requests = [words.money(f"request_{n}", m.request, "request") for n, m in (("low", first), ("high", second))]
@@ -279,13 +278,10 @@ def _sweep(words: Words, by: Mapping[float, Mix], found: list[Mix]) -> str:
     then = f"still {then}" if then == most else then
     shown = [words.money(f"output_{n}", p["output"]) for n, p in zip(("low", "high"), prices, strict=True)]
     return (
-        f"Take answers of {output} tokens. With {places[0]} tokens of input for each, a request costs"
-        f" {requests[0]} and its input is {most}"
-        f" of that, {shares[0]}; with {places[1]}, {times} times the input, it costs {requests[1]}, and input is"
-        f" {then} of it,"
-        f" {shares[1]}. The batch {goes}. A million output tokens cost {shown[0]}"
-        " and then"
-        f" {shown[1]}, {changes['output']}; input tokens cost {changes['input']}."
+        f"Take answers of {output} tokens. With {places[0]} of input for each, a request costs {requests[0]} and its"
+        f" input is {most} of that, {shares[0]}; with {places[1]}, {times} times the input, it costs {requests[1]},"
+        f" and input is {then} of it, {shares[1]}. The batch {goes}. A million output tokens cost {shown[0]} and"
+        f" then {shown[1]}, {changes['output']}; input tokens cost {changes['input']}."
     )
 
 

@@ -112,8 +112,7 @@ def subsidies(asked: Asked) -> Answer:
         example = words.quote("--input p50=1020,p90=2734")
         text = (
             "Neither: all requests of this traffic are alike, so a flat price charges each what it costs. Give"
-            " lengths that differ, with"
-            f" --trace or {example}."
+            f" lengths that differ, with --trace or {example}."
         )
         return Answer(5, question, text, words, (), command, deeper)
     groups = found.groups()
@@ -142,11 +141,9 @@ def _verdict(offs: list[float]) -> str:
 def _method(words: Words, found: Requests) -> str:
     first, second = (p * MILLION for p in found.prices)
     return (
-        f"Each of the {words.count('requests', found.input.size, 'request')} requests was priced by the positions"
-        " of its own tokens,"
-        f" and then charged flat prices that bring in the same, {words.money('flat_input', first)} a million input"
-        " tokens and"
-        f" {words.money('flat_output', second)} a million output tokens."
+        f"Each of the {words.count('requests', found.input.size, 'request')} requests was priced by the positions of"
+        f" its own tokens, and then charged flat prices that bring in the same, {words.money('flat_input', first)} a"
+        f" million input tokens and {words.money('flat_output', second)} a million output tokens."
     )
 
 
@@ -166,8 +163,7 @@ def _ends(words: Words, found: Requests, groups: list[Array], offs: list[float])
         ]  # fmt: skip
         clauses.append(
             f"the {name} {part} (on average {sizes[0]} input and {sizes[1]} output tokens) pays"
-            f" {_more(words, f'{name}_off', off)} than it"
-            f" costs: {' and '.join(kinds)}"
+            f" {_more(words, f'{name}_off', off)} than it costs: {' and '.join(kinds)}"
         )
     return f"Sorted by length, {'; '.join(clauses)}."
 

@@ -22,6 +22,7 @@ from pertoken.cost import Cost
 from pertoken.report.text import LABELS
 from pertoken.whatif.base import repriced, traffic
 
+NOTHING = 1e-4  # of a token's cost: a part that a table leaves empty
 ALIKE = 0.05  # two costs this near are called the same
 KINDS = ("input", "output")
 RESOURCE = {
@@ -98,9 +99,8 @@ def _quadratic(words: Words, back: LookingBack, of_input: Counts, cost: Cost) ->
         else f"it stays below all other arithmetic up to the limit of {limit} tokens"
     )
     return (
-        f"The quadratic part of prefill is looking back at earlier tokens. That is {share} of the {flop} of an"
-        " input token,"
-        f" {ruling}; {where}."
+        f"The quadratic part of prefill is looking back at earlier tokens. That is {share} of the {flop} of an input"
+        f" token, {ruling}; {where}."
     )
 
 
@@ -126,9 +126,8 @@ def _company(words: Words, cost: Cost, each: dict[str, Counts]) -> str:
         else ""
     )
     return (
-        f"But tokens share their step's reading of the weights. A step with prompts handles {shared}"
-        f" tokens{alone}. An input"
-        f" token's part of that reading is {weights[0]}; an output token's is {weights[1]}{own}."
+        f"But tokens share their step's reading of the weights. A step with prompts handles {shared} tokens{alone}."
+        f" An input token's part of that reading is {weights[0]}; an output token's is {weights[1]}{own}."
     )
 
 
@@ -153,7 +152,11 @@ def _parts_table(cost: Cost) -> tuple[Row, ...]:
     for part in PARTS:
         own = [parts.get((kind, part), 0.0) for kind in KINDS]
         if any(own):
-            cells = [c for kind, v in zip(KINDS, own, strict=True) for c in (bare(v, priced), percent(v / total[kind]))]
+            cells = [
+                cell
+                for kind, v in zip(KINDS, own, strict=True)
+                for cell in ((bare(v, priced), percent(v / total[kind])) if v > NOTHING * total[kind] else ("", ""))
+            ]
             rows.append((LABELS[part], *cells))
     return (*rows, ("all", bare(total["input"], priced), "100%", bare(total["output"], priced), "100%"))
 
@@ -216,8 +219,8 @@ def _intensity(words: Words, cost: Cost) -> str:
     return (
         f"It does {words.number('output_intensity', own, 'FLOP')} for each byte that it moves, an input token"
         f" {words.number('input_intensity', prompt, 'FLOP')}; the accelerator can do"
-        f" {words.number('ridge', ridge, 'FLOP')} in the"
-        f" time in which it moves a byte: output is {side} of the roofline."
+        f" {words.number('ridge', ridge, 'FLOP')} in the time in which it moves a byte: output is {side} of the"
+        " roofline."
     )
 
 
@@ -250,9 +253,8 @@ def _faster(words: Words, cost: Cost) -> tuple[str, ...]:
     if not clauses:
         return ()
     first = (
-        f"With the same {words.things('in_flight', flight, 'request')} in flight and at the same rent, an"
-        " output token costs"
-        f" {', '.join(clauses)}."
+        f"With the same {words.things('in_flight', flight, 'request')} in flight and at the same rent, an output"
+        f" token costs {', '.join(clauses)}."
     )
     if cost.workload.mode != "saturated" or cost.operating.bound not in ("TPOT goal", "TTFT goal"):
         return (first,)
