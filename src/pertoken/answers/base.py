@@ -11,6 +11,7 @@ from typing import Any
 from pertoken.attribution.ledger import by_token
 from pertoken.cost import Cost
 from pertoken.errors import PertokenError
+from pertoken.knobs import KNOBS
 from pertoken.money.rate import Rate
 from pertoken.units import format_bytes, format_money, format_rate, format_seconds
 from pertoken.whatif.base import BOUNDS
@@ -75,7 +76,8 @@ class Asked:
         """The command line that asks ``pertoken NAME`` of the same case."""
         knobs = dict(self.cost.scenario)
         model = str(knobs.pop("model", self.cost.deployment.model.name))
-        given = [part for key, value in knobs.items() for part in ("--" + key.replace("_", "-"), _written(value))]
+        order = sorted(knobs, key=list(KNOBS).index)
+        given = [part for key in order for part in ("--" + key.replace("_", "-"), _written(knobs[key]))]
         return shlex.join(["pertoken", name, model, *given, *more])
 
 

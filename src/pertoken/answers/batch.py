@@ -138,7 +138,8 @@ def _equal(words: Words, found: ByBatch) -> str:
         i = int(crossed[0])
         w = float(np.log(ratio[i]) / (np.log(ratio[i]) - np.log(ratio[i + 1])))
         at = float(np.exp(np.log(batch[i]) + w * np.log(batch[i + 1] / batch[i])))
-        return f"The two cost the same at a batch of {words.count('equal_at', at, 'sequence')}: {goes}."
+        when = " first" if crossed.size > 1 else ""
+        return f"The two cost the same{when} at a batch of {words.count('equal_at', at, 'sequence')}: {goes}."
     if ratio[0] < 1.0:
         return f"Output is the cheaper one at every batch: {goes}."
     return f"No batch that fits the memory makes the two cost the same: {goes}."

@@ -130,9 +130,11 @@ def as_html(cost: Cost, answers: Sequence[Answer]) -> str:
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>'
         '<meta name="viewport" content="width=device-width"><style>body{max-width:80ch;margin:2rem auto;padding:0 1rem;'
         "font:1rem/1.6"
-        f" system-ui}}pre{{overflow:auto;font-size:.85rem}}svg{{max-width:100%;height:auto}}table{{border-collapse:collapse;font-size:.9rem}}td,th{{padding:.15rem"
-        " .6rem;text-align:right;border-bottom:1px solid"
-        f" #ddd}}td:first-child,th:first-child{{text-align:left}}</style></head><body><h1>{TITLE}</h1><p>{html.escape(headline(cost))}; {html.escape(_about(cost))}</p>{''.join(map(_article, answers))}<h2>Assumed</h2><ul>{assumed}</ul></body></html>\n"
+        " system-ui}pre{overflow:auto;font-size:.85rem}svg{max-width:100%;height:auto}table{border-collapse:collapse;"
+        "font-size:.9rem}td,th{padding:.15rem .6rem;text-align:right;border-bottom:1px solid #ddd}"
+        "td:first-child,th:first-child{text-align:left}</style></head><body>"
+        f"<h1>{TITLE}</h1><p>{html.escape(headline(cost))}; {html.escape(_about(cost))}</p>"
+        f"{''.join(map(_article, answers))}<h2>Assumed</h2><ul>{assumed}</ul></body></html>\n"
     )
 
 
@@ -144,7 +146,8 @@ def check_file(path: Path, questions: Sequence[int]) -> None:
     if suffix in PICTURES and len(questions) != 1:
         raise PertokenError(
             f"-o {path.name[:60]!r} is one picture and {len(questions)} questions were asked; add --question 4 or"
-            " the like, or write .html, which holds all charts"
+            " the like,"
+            " or write .html, which holds all charts"
         )
     if len(str(path)) > 4096 or not path.parent.is_dir() or path.is_dir():
         raise PertokenError(

@@ -198,13 +198,15 @@ def _output(words: Words, curve: Curve) -> str:
     over = curve.overtakes["output_kv_over_weights"]
     before = words.count("output_after", curve.before)
     where = (
-        "the reading of its cache passes its share of the weights from a context of"
-        f" {words.count('kv_passes_weights', over)} on"
-        if over
-        else "the reading of its cache never passes its share of the weights"
-    )
+        "never passes its share of the weights" if over is None
+        else "is more than its share of the weights at any context" if over <= 1
+        else f"passes its share of the weights from a context of {words.count('kv_passes_weights', over)} on"
+    )  # fmt: skip
     found = _two(words, curve, "output", (11,))
-    return f"After {before} tokens of input: {found[0].lower()}{found[1:]} In this batch {where}." if found else ""
+    if not found:
+        return ""
+    said = f"{found[0].lower()}{found[1:]}"
+    return f"After {before} tokens of input: {said} In this batch the reading of its cache {where}."
 
 
 def _table(curve: Curve, shown: tuple[int, ...]) -> tuple[Row, ...]:

@@ -10,10 +10,12 @@ import click
 
 from pertoken.cli.options import complete, knob_options, read_cases
 from pertoken.errors import PertokenError
+from pertoken.units import JOULES_PER_KWH
 
 if TYPE_CHECKING:
     from pertoken.answers.base import Asked
     from pertoken.cost import Cost
+    from pertoken.money.rate import Rate
 
 DEFAULT = {"model": "llama-3.1-70b", "on": "8xh100-sxm", "dtype": "fp8"}
 
@@ -88,15 +90,19 @@ def asked_of(cost: Cost) -> Asked:
     from pertoken.catalog.site import electricity
     from pertoken.catalog.tiers import load_tiers
 
-    a, missing, rates = cost.deployment.accelerator, {}, {}
+    a, rate = cost.deployment.accelerator, cost.rate
+    missing: dict[str, str] = {}
+    rates: dict[str, Rate] = {}
     price, title = electricity(a.name)
+    if rate and rate.usd_per_joule:  # of an owner, or electricity alone
+        price = rate.usd_per_joule * JOULES_PER_KWH
+        title = title if "power" not in str(cost.scenario.get("rate")) else "as given"
     for kind, text in (("rent", "rent"), ("own", "own"), ("power", f"power:{price:g}")):
-        if cost.rate and cost.rate.kind == kind:
-            rates[kind] = cost.rate
+        if rate and rate.kind == kind:
+            rates[kind] = rate
             continue
         try:
             rates[kind] = parse_rate(text, a, cost.scenario.get("watts"))
         except PertokenError as error:
             missing[kind] = str(error)
-    given = bool(cost.rate and cost.rate.kind == "power")
-    return Asked(cost, rates, missing, load_tiers(), "as given" if given else title)
+    return Asked(cost, rates, missing, load_tiers(), title)
