@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pertoken.report.export import write_whole
 from pertoken.report.text import bullets, headline, plain, table, wrap
 
 TITLE = "Nine questions about the price of a token"
+WIDE = 130  # columns of Markdown
 FORMS = (".json", ".md", ".html", ".txt", *PICTURES)
 
 
@@ -79,9 +81,14 @@ def _cells(row: Row) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
 
 
+def _filled(paragraph: str) -> str:
+    """A paragraph in lines that a difference of two versions can show."""
+    return textwrap.fill(paragraph, WIDE, break_on_hyphens=False, break_long_words=False)
+
+
 def _section(answer: Answer) -> str:
     """One answer as a section of Markdown."""
-    parts = [f"## {answer.number}. {answer.question}", *answer.text.split(PARAGRAPH)]
+    parts = [f"## {answer.number}. {answer.question}", *map(_filled, answer.text.split(PARAGRAPH))]
     if answer.table:
         head, *rows = answer.table
         rule = "|" + "|".join("---" if i == 0 else "---:" for i in range(len(head))) + "|"
@@ -90,16 +97,18 @@ def _section(answer: Answer) -> str:
     return PARAGRAPH.join(parts) + "\n"
 
 
-def sections(answers: Sequence[Answer]) -> str:
-    """All answers as sections of Markdown."""
-    return plain("\n".join(map(_section, answers)))
+def body(cost: Cost, answers: Sequence[Answer]) -> str:
+    """All answers as sections of Markdown, what they are of before them and what was assumed behind."""
+    said = _filled(f"*{headline(cost)}; {_about(cost)}*") + PARAGRAPH
+    assumed = "\n".join(_filled(f"- {sentence}") for sentence in cost.assumed)
+    end = f"\n## Assumed in the answers\n\n{assumed}\n" if assumed else ""
+    sections = "\n".join(map(_section, answers))
+    return plain(f"{said}{sections}{end}")
 
 
 def as_markdown(cost: Cost, answers: Sequence[Answer]) -> str:
     """A page of Markdown."""
-    said = f"# {TITLE}\n\n{headline(cost)}; {_about(cost)}.\n\n"
-    assumed = "\n".join(f"- {sentence}" for sentence in cost.assumed)
-    return plain(f"{said}{sections(answers)}" + (f"\n## Assumed\n\n{assumed}\n" if assumed else ""))
+    return f"# {TITLE}\n\n{body(cost, answers)}"
 
 
 def _drawn(answer: Answer) -> str:

@@ -179,7 +179,7 @@ def memory(asked: Asked) -> Answer:
         words,
         tuple(rows),
         asked.command("answers", "--question", "2"),
-        asked.command("price", "--what-if", "bandwidth:2", "--what-if", "flops:2", "--what-if", "memory:2"),
+        asked.command("price", "--what-if", "all"),
         _roofline(cost),
     )
 
