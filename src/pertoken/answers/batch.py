@@ -147,7 +147,7 @@ def _equal(words: Words, found: ByBatch) -> str:
 
 def _batch_table(cost: Cost, found: ByBatch) -> tuple[Row, ...]:
     priced, batch = cost.rate is not None, found.batch
-    unit = "$/M" if priced else "accelerator-s/M"
+    unit = "$/M" if priced else "s/M"
     rows: list[Row] = [("batch", f"input {unit}", f"output {unit}", "ratio", "weights/token", "cache/token")]
     for at in np.unique([int(np.abs(np.log(batch / b)).argmin()) for b in np.geomspace(batch[0], batch[-1], 7)]):
         money = [bare(float(values[at]), priced) for values in (found.input, found.output)]

@@ -45,7 +45,7 @@ def as_text(cost: Cost, answers: Sequence[Answer]) -> str:
     for answer in answers:
         lines += ["", "", *_lines(answer)]
     if cost.rate is None:
-        lines += ["", "", *wrap(f"In accelerator-seconds: {cost.rate_missing}", "", "  ")]
+        lines += ["", "", *wrap(f"In accelerator-seconds, in tables s: {cost.rate_missing}", "", "  ")]
     lines += ["", "", "assumed (give it to change it)", *bullets(cost.assumed)] if cost.assumed else []
     return plain("\n".join(lines) + "\n")
 

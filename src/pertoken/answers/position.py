@@ -212,7 +212,7 @@ def _output(words: Words, curve: Curve) -> str:
 def _table(curve: Curve, shown: tuple[int, ...]) -> tuple[Row, ...]:
     cost: Cost = curve.cost
     priced = cost.rate is not None
-    unit = "$/M" if priced else "accelerator-s/M"
+    unit = "$/M" if priced else "s/M"
     n = np.array(shown, dtype=float)
     inputs, means = curve.at("input", n), curve.means("input", n) / curve.flat["input"]
     attention = np.asarray(share(dict(inputs.parts), ATTENTION)) / inputs.value

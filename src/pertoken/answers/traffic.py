@@ -163,7 +163,7 @@ def _mfu(words: Words, cases: Mapping[str, Cost], full: Cost) -> str:
 
 
 def _cases_table(cases: Mapping[str, Cost], priced: bool) -> tuple[Row, ...]:
-    unit = "$/M" if priced else "accelerator-s/M"
+    unit = "$/M" if priced else "s/M"
     rows: list[Row] = [
         ("", "batch", "busy", "TTFT", "TPOT", "MFU busy", "MFU paid", f"input {unit}", f"output {unit}", "ratio")
     ]
@@ -295,7 +295,7 @@ def _left(words: Words, refused: list[str]) -> str:
 def _mix_table(found: list[Mix], priced: bool) -> tuple[Row, ...]:
     if not found:
         return ()
-    unit = "$" if priced else "accelerator-s"
+    unit = "$" if priced else "s"
     most = max(m.request for m in found)
     rows: list[Row] = [
         ("input/output", "batch", f"input {unit}/M", f"output {unit}/M", f"request {unit}", "input's share", "")

@@ -184,7 +184,7 @@ def _moved(words: Words, found: Requests, cost: Cost) -> str:
 
 def _table(words: Words, found: Requests, groups: list[Array], offs: list[float]) -> tuple[Row, ...]:
     most = max(abs(off) for off in offs)
-    unit = "$" if words.priced else "accelerator-s"
+    unit = "$" if words.priced else "s"
     rows: list[Row] = [("requests", "input", "output", f"cost {unit}", f"charged {unit}", "over cost", "")]
     for i, (g, off) in enumerate(zip(groups, offs, strict=True)):
         name = "shortest" if i == 0 else "longest" if i == len(groups) - 1 else f"{i + 1}"

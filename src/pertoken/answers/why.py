@@ -147,7 +147,7 @@ def _difference(words: Words, cost: Cost) -> str:
 def _parts_table(cost: Cost) -> tuple[Row, ...]:
     priced, total = cost.rate is not None, per_million(cost)
     parts = cost.parts(priced)
-    unit = "$/M" if priced else "accelerator-s/M"
+    unit = "$/M" if priced else "s/M"
     rows: list[Row] = [("of a token", f"input {unit}", "", f"output {unit}", "")]
     for part in PARTS:
         own = [parts.get((kind, part), 0.0) for kind in KINDS]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEFAULT = {"model": "llama-3.1-70b", "on": "8xh100-sxm", "dtype": "fp8"}
 
 
-@click.command()
+@click.command(short_help="Nine questions about token prices.")
 @click.argument("model", nargs=-1, shell_complete=complete("models"))
 @knob_options
 @click.option("--question", "questions", multiple=True, metavar="N,N,...", help="Which, from 1 to 9 (default: all).")

@@ -46,7 +46,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Dollars per million tokens, and why.")
 @click.argument("model", nargs=-1, shell_complete=complete("models"))
 @knob_options
 @click.option("--scenario", metavar="FILE.toml", help="Read knobs from a file; options given here come first.")
@@ -146,7 +146,7 @@ def list_(kind: str, words: tuple[str, ...], as_json: bool, today: str | None) -
     click.echo(text.listing([heads, *([str(row[key]) for key in heads] for row in rows)]), nl=False)
 
 
-@cli.command()
+@cli.command(short_help="One catalog entry with its sources.")
 @click.argument("kind", metavar="KIND")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

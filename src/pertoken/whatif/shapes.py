@@ -123,7 +123,7 @@ def capacity(cost: Cost, factor: float) -> Case:
     a = cost.deployment.accelerator
     note = f"{factor:g} times that of {a.name}"
     larger = replace(a, memory=replace(a.memory, value=a.memory.value * factor, note=note))
-    return Case(repriced(cost, replace(cost.deployment, accelerator=larger)), ("the same rent and bandwidth",))
+    return Case(repriced(cost, replace(cost.deployment, accelerator=larger)), ("the same rent",))
 
 
 def flops(cost: Cost, factor: float) -> Case:
