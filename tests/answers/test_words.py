@@ -13,7 +13,7 @@ from pertoken.answers import batch, position, transfers, why
 from pertoken.answers.ask import answer, read_questions
 from pertoken.answers.base import Answer, Asked, Tiers, Words, factor, percent
 from pertoken.answers.counts import LookingBack
-from pertoken.answers.page import document, to_json
+from pertoken.answers.page import as_text, document, to_json
 from pertoken.cli.answers import asked_of
 from pertoken.errors import PertokenError
 from pertoken.report.curve import Curve
@@ -207,3 +207,9 @@ def test_commands_ask_the_same_case() -> None:
         "pertoken answers llama-3.1-8b --dtype q4_k_m --on 1xrtx-4090 --engine llamacpp --concurrency 1"
         " --rate own:1600,life=4y,power=0.30 --utilisation 0.3 --question 1"
     )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pages_fit_a_terminal(name: str) -> None:
+    lines = [line for line in as_text(cost(name), answers(name)).splitlines() if not line.startswith("  $ ")]
+    assert max(map(len, lines)) <= 110, max(lines, key=len)

@@ -140,7 +140,7 @@ def _sent(words: Words, curve: Curve) -> str:
     """How flat the cost is over the lengths that are sent."""
     lengths, over = curve.cost.workload.lengths.input, ratios(curve)
     if float(lengths.min()) == float(lengths.max()):
-        return f"This traffic sends one length only, {words.count('sent_input', float(lengths[0]))} tokens."
+        return f"This traffic sends one length only, {words.things('sent_input', float(lengths[0]), 'token')}."
     near = np.abs(over - 1.0) <= OFF
     within = float(near.mean())
     far = int((~near).sum())
@@ -152,7 +152,7 @@ def _sent(words: Words, curve: Curve) -> str:
     )  # fmt: skip
     places = {"shortest": int(lengths.argmin()), "longest": int(lengths.argmax())}
     said = [
-        f"the {name} prompt ({words.count(f'sent_{name}', float(lengths[i]))} tokens) costs"
+        f"the {name} prompt ({words.things(f'sent_{name}', float(lengths[i]), 'token')}) costs"
         f" {words.share(f'sent_{name}_off', abs(float(over[i]) - 1.0))} {'more' if over[i] >= 1.0 else 'less'} a"
         " token"
         for name, i in places.items()

@@ -115,7 +115,7 @@ def _arithmetic(words: Words, each: dict[str, Counts]) -> str:
 def _company(words: Words, cost: Cost, each: dict[str, Counts]) -> str:
     """How many tokens share a reading of the weights, and what each pays of it."""
     beside = company(cost)
-    shared = words.count("tokens_a_step_with_prompts", beside["prefill"])
+    shared = words.things("tokens_a_step_with_prompts", beside["prefill"], "token")
     alone = (
         f", a step without prompts {words.count('tokens_a_decode_step', beside['decode'])}" if beside["decode"] else ""
     )
@@ -126,7 +126,7 @@ def _company(words: Words, cost: Cost, each: dict[str, Counts]) -> str:
         else ""
     )
     return (
-        f"But tokens share their step's reading of the weights. A step with prompts handles {shared} tokens{alone}."
+        f"But tokens share their step's reading of the weights. A step with prompts handles {shared}{alone}."
         f" An input token's part of that reading is {weights[0]}; an output token's is {weights[1]}{own}."
     )
 
