@@ -26,6 +26,7 @@ ORDER = (
     ("sweep",),
     ("simulate", "market", "measure", "calibrate", "whatif"),
     ("report",),
+    ("answers",),
     ("catalog",),
     ("sizing",),
     ("scenario",),
