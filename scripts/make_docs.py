@@ -90,7 +90,7 @@ def cross() -> str:
             lines.append(f"| {out} | {kind} | {len(mine)} | {tpot:.1%} | {ttft:.1%} |")
     lines += [
         "",
-        "| engine | accelerator | model | rows | bursts | TPOT, accelerator out | model out | TTFT, accelerator out | model out |",
+        "| engine | accelerator | model | rows | bursts | TPOT, accelerator out | model out | TTFT, accelerator | model |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     keys = dict.fromkeys((c["engine"], c["accelerator"], c["model"]) for c in cells)

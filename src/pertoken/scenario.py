@@ -14,11 +14,10 @@ from pertoken.catalog.power import load_draw
 from pertoken.catalog.rates import parse_rate
 from pertoken.catalog.site import load_site
 from pertoken.cost import Cost, price_deployment
-from pertoken.engine.collectives import NETWORK_LATENCY_S
-from pertoken.engine.deployment import DEFAULT_NETWORK, RUNTIME_BYTES, Deployment
+from pertoken.engine.assumptions import assumptions
+from pertoken.engine.deployment import DEFAULT_NETWORK, Deployment
 from pertoken.engine.parallel import default_split
 from pertoken.engine.profile import Profile
-from pertoken.engine.transfer import LAUNCH_S
 from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator
 from pertoken.knobs import KNOBS, read_knobs
@@ -34,7 +33,7 @@ from pertoken.serving.trace import lengths_from_text
 from pertoken.serving.workload import Goals, Workload
 from pertoken.sizing import Sizing
 from pertoken.sources import USER, Sourced
-from pertoken.units import format_bytes, format_seconds
+from pertoken.units import format_seconds
 
 DEFAULT_TTFT, DEFAULT_TPOT = 2.0, 0.05  # s; goals of an attentive chat service, assumed
 MOST_ACCELERATORS = 100_000
@@ -114,7 +113,7 @@ class Resolver:
                 dict.fromkeys(
                     (
                         *self.assumed,
-                        *self._machine_notes(deployment),
+                        *assumptions(deployment, self._given),
                         *self.checkpoint.assumed,
                         *deployment.assumed,
                         *(rate.assumed if rate else ()),
@@ -201,6 +200,11 @@ class Resolver:
             )
         return Workload(lengths=lengths, cached=cached, goals=goals, **modes)
 
+    @property
+    def _given(self) -> set[str]:
+        """Knobs that were given; a calibration names its engine."""
+        return set(self.knobs) | ({"engine"} if self.calibration else set())
+
     def profile(self, accelerator: Accelerator) -> Profile:
         """The engine as it is on one accelerator, with policies that were given."""
         own = self.calibration
@@ -211,44 +215,6 @@ class Resolver:
                 number = replace(getattr(profile, name), value=float(self.knobs[name]), source=USER, note="")
                 profile = replace(profile, **{name: number})
         return profile
-
-    def _machine_notes(self, deployment: Deployment) -> list[str]:
-        """What the engine and the fabric are taken to do, as far as it touches this deployment."""
-        d, profile = deployment, deployment.profile
-        found = [] if "engine" in self.knobs or self.calibration else [f"engine {profile.name}"]
-        for name in ("token_budget", "max_sequences"):
-            if name not in self.knobs:
-                number = getattr(profile, name)
-                found.append(f"at most {number.value:,.0f} {number.unit}s a step, {profile.title}'s default here")
-        found.append(
-            f"the engine uses {profile.memory_fraction.value:.0%} of memory, {format_bytes(d.workspace_bytes)} of it for"
-            f" activations, logits and {format_bytes(RUNTIME_BYTES)} of runtime"
-        )
-        kinds = (
-            ("host_step", "a step"), ("host_sequence", "a sequence"), ("rank_skew", "a collective and rank"),
-            ("prompt_launch", "an operation of steps with prompts"), ("request_delay", "a request before its first token"),
-        )  # fmt: skip
-        times = [
-            f"{format_seconds(time.value)} {what}"
-            for name, what in kinds
-            if (time := getattr(profile, name)).value and (name != "rank_skew" or d.split.tp > 1)
-        ]
-        found.append(
-            f"{profile.title} adds {' and '.join(times) or 'no time'} to its kernels, {profile.host_step.note}"
-        )
-        found.append(f"{format_seconds(LAUNCH_S)} to launch a small kernel")
-        if d.accelerators > 1 and d.accelerator.in_slots:
-            found.append(f"up to {d.fabric.domain} accelerators share the PCIe of one host")
-        if d.overlap != "none":
-            found.append(
-                "the all-to-all of one micro-batch hides whole behind the other's work, as far as that is long enough"
-            )
-        if d.crosses_domains:
-            given = (
-                "" if "network" in self.knobs else f"network of {format_bytes(d.fabric.network)}/s per accelerator and "
-            )
-            found.append(f"{given}{format_seconds(NETWORK_LATENCY_S)} a hop between link domains")
-        return found
 
     def precision(self) -> Precision:
         """Formats of weights and cache."""

@@ -25,7 +25,8 @@ def _change(before: float, after: float) -> str:
 def _moves(before: Cost, after: Cost) -> str:
     """Tokens whose cost is mostly something else than before."""
     pairs = [(token, binding(before, token)[0], binding(after, token)[0]) for token in TOKENS]
-    return ", ".join(f"{token} {old} > {new}" for token, old, new in pairs if old != new)
+    short = {"input": "in", "output": "out"}
+    return "; ".join(f"{short.get(token, token)} {old}>{new}" for token, old, new in pairs if old != new)
 
 
 def _rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
