@@ -170,10 +170,7 @@ class Resolver:
         """A trace's lengths, without the cached tokens that it tells where their share was given."""
         if lengths.found is None:
             if "prefix_cache" in self.knobs:
-                raise PertokenError(
-                    f"--prefix-cache needs a trace that tells repeated prompts by block hashes, and {lengths.origin} does not;"
-                    " give --cached"
-                )
+                raise PertokenError(f"--prefix-cache needs block hashes, and {lengths.origin} has none; give --cached")
             return lengths
         return replace(lengths, found=None) if "cached" in self.knobs else lengths
 

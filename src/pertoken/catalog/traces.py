@@ -41,7 +41,8 @@ def _shipped(name: str, prefix_cache: float | None) -> Lengths:
     return Lengths(table[:, 1].copy(), table[:, 2].copy(), f"trace {name}, {len(table):,} requests")
 
 
-def _lines(path: Path) -> Iterator[str]:
+def lines(path: Path) -> Iterator[str]:
+    """Lines of a text file one by one, refused when one is no line of a table."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         while line := file.readline(MOST_LINE + 1):
             if len(line) > MOST_LINE:
@@ -138,7 +139,7 @@ def load_lengths(text: str, prefix_cache: float | None = None) -> Lengths:
     try:
         if path.is_file():
             read = _json_rows if path.suffix.lower() in (".jsonl", ".ndjson") else _rows
-            return _from_rows(read(_lines(path), path.name, prefix_cache), path.name)
+            return _from_rows(read(lines(path), path.name, prefix_cache), path.name)
     except OSError as error:
         raise PertokenError(f"trace {text[:60]!r} cannot be read: {error.strerror}; give another") from error
     raise PertokenError(
