@@ -85,7 +85,7 @@ def serving(names: list[str]) -> list[str]:
 
 def main() -> int:
     lines = [
-        "# Offers by the open weights they serve: PROVIDER/MODEL of the price list, exact ids. scripts/import_offers.py writes it.",
+        "# Offers by the open weights they serve: PROVIDER/MODEL of the price list, exact ids (scripts/import_offers.py).",
         "",
         "[source]",
         f'title = "genai-prices {genai_prices.__version__} (MIT)"',

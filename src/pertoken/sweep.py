@@ -100,19 +100,20 @@ def batches(cost: Cost) -> tuple[Array, dict[str, Array]]:
     cost : Cost
         Model, machine and lengths; its own traffic does not matter.
     """
-    batch, state, kept = by_batch(cost)
+    batch, _, state, kept = by_batch(cost)
     return batch[kept], {name: value[kept] for name, value in per_million(cost, state).items()}
 
 
-def by_batch(cost: Cost) -> tuple[Array, Steady, NDArray[np.bool_]]:
-    """Batches, the states there, and which of them are reached: a full token budget lets more requests wait."""
+def by_batch(cost: Cost) -> tuple[Array, Array, Steady, NDArray[np.bool_]]:
+    """Batches, requests in flight, the states, and which are reached: where the token budget is full, more requests wait."""
     d, moments = cost.deployment, cost.operating.moments
     most = float(most_resident(d, moments))
-    state = at_concurrency(d, moments, np.geomspace(1.0, max(most, 1.0), POINTS))
+    in_flight = np.geomspace(1.0, max(most, 1.0), POINTS)
+    state = at_concurrency(d, moments, in_flight)
     # where the token budget is full, more requests in flight wait and the batch stays
     kept = np.concatenate(([True], np.diff(state.finished) > 1e-6 * state.finished[1:]))
     kept &= state.finished < most_finished(d, moments) * (1.0 - 1e-6)
-    return np.broadcast_to(state.batch, kept.shape) * d.split.lanes, state, kept
+    return np.broadcast_to(state.batch, kept.shape) * d.split.lanes, in_flight * d.split.lanes, state, kept
 
 
 def per_million(cost: Cost, state: Any) -> dict[str, Array]:

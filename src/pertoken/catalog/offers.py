@@ -22,7 +22,9 @@ LIST = "genai-prices"
 NUMBERS = ("input", "output", "cached", "written", "request")
 TEXTS = ("provider", "model", "since", "source", "currency")
 NESTED = ("tiers", "batch", "marginal")
-EXAMPLE = "provider, model, input and output [$ per million tokens], and if known cached, written, request [$], since, source"
+EXAMPLE = (
+    "provider, model, input and output [$ per million tokens], and if known cached, written, request [$], since, source"
+)
 
 
 @cache
@@ -86,7 +88,9 @@ def find(text: str, day: dt.date, own: Sequence[Offer] = ()) -> Offer:
         near = difflib.get_close_matches(name, [p.id for p in providers()], n=3, cutoff=0.6)
         guess = f"did you mean {' or '.join(near)}? " if near else ""
         ids = ", ".join(p.id for p in providers() if not p.id.startswith("huggingface_"))
-        raise PertokenError(f"vendor {name[:40]!r} is not in {version()}; {guess}write PROVIDER/MODEL, PROVIDER one of {ids}")
+        raise PertokenError(
+            f"vendor {name[:40]!r} is not in {version()}; {guess}write PROVIDER/MODEL, PROVIDER one of {ids}"
+        )
     model = next((m for m in provider.models if m.id == model_id), None)
     found = offer_of(provider, model, day, version()) if model else None
     if model and not found:
@@ -107,7 +111,11 @@ def _candidates(provider: Any, model_id: str) -> str:
     near = [lower[i] for i in difflib.get_close_matches(model_id.lower(), list(lower), n=5, cutoff=0.4)]
     inside = [i for i in ids if model_id and model_id.lower() in i.lower()][:5]
     found = list(dict.fromkeys([*([loose.id] if loose else []), *inside, *near]))[:6]
-    return f"candidates: {', '.join(f'{provider.id}/{i}' for i in found)}" if found else f"it has {', '.join(sorted(ids)[:8])}"
+    return (
+        f"candidates: {', '.join(f'{provider.id}/{i}' for i in found)}"
+        if found
+        else f"it has {', '.join(sorted(ids)[:8])}"
+    )
 
 
 def hosts(model: str, day: dt.date, own: Sequence[Offer] = ()) -> list[Offer]:
@@ -141,9 +149,15 @@ def named(model_id: str, day: dt.date) -> list[Offer]:
     found = [o for o in (offer_of(p, m, day, version()) for p, m in exact) if o]
     if found:
         return found
-    first = [f"{p.id}/{m.id}" for p, m in both if not p.id.startswith(("openrouter", "github", "cursor", "huggingface"))]
+    first = [
+        f"{p.id}/{m.id}" for p, m in both if not p.id.startswith(("openrouter", "github", "cursor", "huggingface"))
+    ]
     near = [n for n in first if wanted in n.lower()] or difflib.get_close_matches(wanted, first, n=6, cutoff=0.5)
-    hint = f"candidates: {', '.join(n.partition('/')[2] for n in near[:6])}" if near else "see the vendor's list for its id"
+    hint = (
+        f"candidates: {', '.join(n.partition('/')[2] for n in near[:6])}"
+        if near
+        else "see the vendor's list for its id"
+    )
     raise PertokenError(f"no vendor in {version()} has a model of the exact id {model_id[:60]!r}; {hint}")
 
 
@@ -182,7 +196,9 @@ def _own(row: Mapping[Any, Any], where: str) -> Offer:
             raise PertokenError(f"{where} has no {key}; give {EXAMPLE}")
     currency = str(row.get("currency", "USD")).strip().upper()
     if currency not in ("USD", "$"):
-        raise PertokenError(f"{where} is in {currency[:20]!r}; prices must be in USD: convert them at a rate of your own")
+        raise PertokenError(
+            f"{where} is in {currency[:20]!r}; prices must be in USD: convert them at a rate of your own"
+        )
     tariff = _tariff(row, where)
     batch = row.get("batch")
     if batch is not None and not isinstance(batch, Mapping):
@@ -203,7 +219,9 @@ def _tariff(row: Mapping[str, Any], where: str) -> Tariff:
     base = _prices(row, where)
     tiers = row.get("tiers", [])
     if not isinstance(tiers, list) or not all(isinstance(t, Mapping) and "above" in t for t in tiers):
-        raise PertokenError(f"{where}: tiers must be tables with above [token] and prices, such as {{above = 200000, input = 2}}")
+        raise PertokenError(
+            f"{where}: tiers must be tables with above [token] and prices, such as {{above = 200000, input = 2}}"
+        )
     made = [Tier(_number(t["above"], where, "above", 1e12), _prices({**row, **t}, where)) for t in tiers]
     return Tariff(base, tuple(made), row.get("marginal") is True)
 
@@ -224,5 +242,7 @@ def _number(value: Any, where: str, name: str, most: float = 10_000.0) -> float:
         found = float("nan")
     if not 0.0 <= found <= most:
         unit = "tokens" if name == "above" else "$ a request" if name == "request" else "$ per million tokens"
-        raise PertokenError(f"{where}: {name} is {str(value)[:40]!r}; it must be a plain number from 0 to {most:,.0f} {unit}, in USD")
+        raise PertokenError(
+            f"{where}: {name} is {str(value)[:40]!r}; it must be a plain number from 0 to {most:,.0f} {unit}, in USD"
+        )
     return found

@@ -81,7 +81,7 @@ def _rows(lines: Iterator[str], where: str, prefix_cache: float | None) -> Itera
 
 
 def _json_rows(lines: Iterator[str], where: str, prefix_cache: float | None) -> Iterator[tuple[Any, ...]]:
-    """The same from a line of JSON for each request, with ``hash_ids`` of blocks of 512 tokens if it has them (Mooncake's form)."""
+    """The same from a line of JSON for each request, with ``hash_ids`` of blocks if it has them (Mooncake's form)."""
     kept = PrefixCache(prefix_cache)
     for line, text in enumerate(lines, 1):
         if not text.strip():
@@ -104,7 +104,12 @@ def _json_rows(lines: Iterator[str], where: str, prefix_cache: float | None) -> 
                 f"{where} line {line}: hash_ids must be whole numbers, one for each {BLOCK} tokens of the input; mend the line"
             )
         else:
-            yield line, tokens, output, added(row, at.cached, "cached", line, where, (0.0, MOST_TOKENS)) if at.cached else 0.0
+            yield (
+                line,
+                tokens,
+                output,
+                added(row, at.cached, "cached", line, where, (0.0, MOST_TOKENS)) if at.cached else 0.0,
+            )
 
 
 def _from_rows(rows: Iterator[tuple[Any, ...]], where: str) -> Lengths:

@@ -73,7 +73,9 @@ def read_usage(text: str) -> Usage:
     path = Path(text).expanduser()
     try:
         if not path.is_file():
-            raise PertokenError(f"--usage {text[-80:]!r} is no file; give a CSV with input, cached and output tokens a day")
+            raise PertokenError(
+                f"--usage {text[-80:]!r} is no file; give a CSV with input, cached and output tokens a day"
+            )
         return _read(path)
     except OSError as error:
         raise PertokenError(f"--usage {text[-80:]!r} cannot be read: {error.strerror}; give another") from error
@@ -91,8 +93,15 @@ def _read(path: Path) -> Usage:
                 continue
             line = reader.line_num
             if len(row) <= max(at.last, asked or 0) or len(kept["input"]) >= MOST_DAYS:
-                raise PertokenError(f"{path.name} line {line}: {len(row)} cells, too few, or over {MOST_DAYS:,} days; mend it")
-            for name, places in (("input", at.input), ("cached", at.cached), ("written", at.written), ("output", at.output)):
+                raise PertokenError(
+                    f"{path.name} line {line}: {len(row)} cells, too few, or over {MOST_DAYS:,} days; mend it"
+                )
+            for name, places in (
+                ("input", at.input),
+                ("cached", at.cached),
+                ("written", at.written),
+                ("output", at.output),
+            ):
                 kept[name].append(added(row, places, name, line, path.name, (0.0, MOST)))
             if asked is not None:
                 kept["requests"].append(added(row, (asked,), "requests", line, path.name, (0.0, MOST)))

@@ -36,7 +36,9 @@ class SelfHosting:
 
     def __post_init__(self) -> None:
         if not 0 <= self.spare <= 1000:
-            raise PertokenError(f"--redundancy is {self.spare}; it must be a whole number from 0 to 1,000 spare machines")
+            raise PertokenError(
+                f"--redundancy is {self.spare}; it must be a whole number from 0 to 1,000 spare machines"
+            )
 
     @property
     def per_machine(self) -> float:

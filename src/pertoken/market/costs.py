@@ -4,9 +4,9 @@ The n-th input token costs more the more it attends to, and an output token the 
 
     sum over its uncached input positions + load of its cached tokens + its first output token + sum over decode contexts
 
-in the batch of the operating point (`Cost.at`). Positions sum to the fair share up to the curvature of the maximum; a factor for each kind
-of token closes that gap over the operating point's own lengths, and idle time is spread by what a request owes while the machine works. So
-the costs of all requests of a trace are its bill.
+in the batch of the operating point (`Cost.at`). Positions sum to the fair share up to the curvature of the maximum; a factor for
+each kind of token closes that gap over the operating point's own lengths, and idle time is spread by what a request owes while
+the machine works. So the costs of all requests of a trace are its bill.
 """
 
 from __future__ import annotations

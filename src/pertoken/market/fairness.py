@@ -118,7 +118,9 @@ def fairness(requests: Requests, cost: Array, charge: Array) -> Fairness:
     if not (cost > 0).all():
         raise PertokenError("a request costs nothing, so what it pays has nothing to be held against; leave it out")
     if not paid > 0:
-        raise PertokenError("the tariff charges nothing, so no revenue is there to be moved; give one with a price above 0")
+        raise PertokenError(
+            "the tariff charges nothing, so no revenue is there to be moved; give one with a price above 0"
+        )
     return Fairness(requests, cost, charge * (total / paid))
 
 

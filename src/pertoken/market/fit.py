@@ -1,11 +1,13 @@
 r"""The tariff of a given form that moves least revenue between requests, at equal revenue.
 
-With what a price counts in the columns of X, each scaled to sum to 1, and costs c that sum to 1, revenue shares q >= 0 with sum q = 1 minimise
+With what a price counts in the columns of X, each scaled to sum to 1, and costs c that sum to 1, revenue shares q >= 0 of sum 1
+minimise
 
     (1/2) sum_i |x_i q - c_i|,
 
-the share of revenue moved. It is a linear program; here the absolute value is smoothed to sqrt(r^2 + eps^2) and q >= 0 kept by a logarithmic
-barrier, both narrowed step by step with Newton's method [1]_. What is found is within n eps + k mu of the least: a few parts in a million.
+the share of revenue moved. It is a linear program; here the absolute value is smoothed to sqrt(r^2 + eps^2) and q >= 0 kept by a
+logarithmic barrier, both narrowed step by step with Newton's method [1]_. What is found is within n eps + k mu of the least: a
+few parts in a million.
 
 References
 ----------
@@ -32,8 +34,8 @@ SAMPLE = 20_000  # requests on which thresholds are compared
 TIERED = {"cliff": "a tier for the whole request", "marginal": "a tier for the tokens beyond"}
 FORMS = {
     "one": "one price for all tokens",
-    "flat": "input and output",
-    "cached": "and cached input",
+    "flat": "a price each of input and output",
+    "cached": "and one of cached input",
     "fee": "and a fee for a request",
     **TIERED,
 }
@@ -113,7 +115,8 @@ def _narrowed(x: Array, c: Array, q: Array, smooth: float, barrier: float) -> Ar
             break
         q = q + length * step
         now = value(q)
-    return q / q.sum()
+    found: Array = q / q.sum()
+    return found
 
 
 def counts(requests: Requests, form: str, above: float = 0.0) -> tuple[Array, tuple[str, ...]]:

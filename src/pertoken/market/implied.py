@@ -1,4 +1,4 @@
-"""What a price says of its seller, were it to serve with this deployment at cost: batch, utilisation, rent; and where its tiers begin."""
+"""What a price says of its seller, were it to serve with this deployment at cost: batch, utilisation, rent, tiers."""
 
 from __future__ import annotations
 
@@ -39,19 +39,25 @@ class Region:
         if self.cost.rate is None:
             raise PertokenError(self.cost.rate_missing)
         if not self.price > 0:
-            raise PertokenError("the offer charges nothing for these requests, so it implies nothing; name one that does")
+            raise PertokenError(
+                "the offer charges nothing for these requests, so it implies nothing; name one that does"
+            )
 
     @cached_property
-    def _found(self) -> tuple[Array, Array, Array]:
-        batch, state, kept = by_batch(self.cost)
+    def _found(self) -> tuple[Array, Array, Array, Array]:
+        batch, in_flight, state, kept = by_batch(self.cost)
         seconds = np.broadcast_to(self.cost.deployment.split.tp * state.step_s / state.finished, kept.shape)
         each = per_million(self.cost, state)
-        return batch[kept], seconds[kept], (each["output"] / each["input"])[kept]
+        return batch[kept], seconds[kept], (each["output"] / each["input"])[kept], in_flight[kept]
 
     @property
     def batch(self) -> Array:
         """From one sequence to the most that fit [sequence]."""
         return self._found[0]
+
+    def concurrency(self, batch: float) -> float:
+        """Requests in flight at a batch, those in prefill included."""
+        return float(np.exp(np.interp(np.log(batch), np.log(self.batch), np.log(self._found[3]))))
 
     def usd(self, usd_per_second: float | None = None) -> Array:
         """Cost of a mean request at each batch, the machine always busy [$]."""
@@ -112,9 +118,9 @@ class TierCheck:
     price_step : float
         Price of an input token beyond it over that below it [1].
     cost_step : float or None
-        Mean cost of an input token of a prompt that long over one of the traffic's mean length; None beyond the context limit [1].
+        Mean cost of an input token of a prompt that long over one of usual length; None beyond the context limit [1].
     doubles_at : int or None
-        Input length from which a mean token costs twice what it does at the traffic's mean; None: nowhere up to the limit [token].
+        Input length from which a mean token costs twice that of a usual length; None: nowhere up to the limit [token].
     position_doubles_at : int or None
         Position from which an input token costs twice the first one [token].
     """

@@ -6,6 +6,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,21 @@ from pertoken.serving.lengths import Array
 QUARTILES = (0.25, 0.5, 0.75)
 # those who trained the models that they sell, as far as the list has them
 FIRST_PARTY = frozenset(
-    "anthropic cohere deepseek google meta minimax mistral moonshotai openai perplexity x-ai zai zhipuai".split()
+    [
+        "anthropic",
+        "cohere",
+        "deepseek",
+        "google",
+        "meta",
+        "minimax",
+        "mistral",
+        "moonshotai",
+        "openai",
+        "perplexity",
+        "x-ai",
+        "zai",
+        "zhipuai",
+    ]
 )
 
 
@@ -139,5 +154,5 @@ def histories(providers: Iterable[Any], names: Sequence[str] | None = None) -> l
 
 def changes(dated: Sequence[Dated]) -> list[tuple[Dated, Dated]]:
     """Prices and those that replaced them, oldest change first."""
-    pairs = [(a, b) for a, b in zip(dated, dated[1:], strict=False) if a.name == b.name and a.tariff != b.tariff]
+    pairs = [(a, b) for a, b in pairwise(dated) if a.name == b.name and a.tariff != b.tariff]
     return sorted(pairs, key=lambda pair: (pair[1].since, pair[1].name))

@@ -39,7 +39,9 @@ class Requests:
             if not (np.isfinite(values) & (values >= 0)).all():
                 raise PertokenError(f"{name} tokens of a request must be finite numbers from 0; mend them")
         if np.any(self.cached + self.written > self.input * (1 + 1e-12)):
-            raise PertokenError("cached and written tokens are parts of the input, counted once; here they are more than it")
+            raise PertokenError(
+                "cached and written tokens are parts of the input, counted once; here they are more than it"
+            )
 
     @property
     def fresh(self) -> Array:
@@ -152,8 +154,7 @@ class Tariff:
     def bands(self) -> Iterator[tuple[float, float, Prices]]:
         """Each threshold, the next one and the prices between."""
         starts = [0.0, *(tier.above for tier in self.tiers), math.inf]
-        for low, high, prices in zip(starts, starts[1:], (self.base, *(t.prices for t in self.tiers)), strict=False):
-            yield low, high, prices
+        yield from zip(starts, starts[1:], (self.base, *(t.prices for t in self.tiers)), strict=False)
 
     def charge(self, requests: Requests) -> Array:
         """What each request pays [$]."""
@@ -162,12 +163,11 @@ class Tariff:
     def _by_request(self, r: Requests) -> Array:
         """A tier's prices for the whole request: a cliff at its threshold."""
         counts = (r.cached, r.written, r.fresh, r.output)
-        if not self.tiers:
-            return sum((n * p for n, p in zip(counts, self.base.kinds, strict=True)), np.full(r.input.shape, self.base.request))
-        bands = [prices for _, _, prices in self.bands()]
         at = np.searchsorted([tier.above for tier in self.tiers], r.input, side="left")
-        table = np.array([(*prices.kinds, prices.request) for prices in bands])
-        paid = table[at, 4]
+        table = np.array([(*prices.kinds, prices.request) for _, _, prices in self.bands()])
+        if not self.tiers:
+            at, table = np.zeros((), dtype=int), table[:1]
+        paid: Array = table[at, 4] + 0.0 * r.input
         for i, n in enumerate(counts):
             paid = paid + n * table[at, i]
         return paid
@@ -175,7 +175,7 @@ class Tariff:
     def _by_position(self, r: Requests) -> Array:
         """A tier's prices for tokens past its threshold: cached first, then written, then other input, then output."""
         ends = np.cumsum(np.broadcast_arrays(0.0 * r.input, r.cached, r.written, r.fresh, r.output), axis=0)
-        paid = np.full(r.input.shape, self.base.request)
+        paid: Array = np.full(r.input.shape, self.base.request)
         for low, high, prices in self.bands():
             clipped = np.clip(ends, low, high)
             for i, price in enumerate(prices.kinds):

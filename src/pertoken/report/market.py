@@ -91,7 +91,7 @@ class Hosts:
         head = headline(self.cost) if self.cost else f"{self.model}: {self.missing}"
         lines = [
             *wrap(head, "", "  "),
-            *wrap(f"{self.source}; a mean request: {about_mix(self.mix)}", "  ", "  "),
+            *wrap(f"{self.source}; a mean request: {about_mix(self.mix)}{self._usd()}", "  ", "  "),
             "",
             *("  " + line for line in table([self._heads(), *self._lines()])),
             "",
@@ -100,9 +100,12 @@ class Hosts:
         lines += ["", "assumed (give it to change it)", *bullets(self.assumed)] if self.assumed else []
         return plain("\n".join(lines) + "\n")
 
+    def _usd(self) -> str:
+        return f"; it costs {format_money(cost_per_request(self.cost).value)} here" if self.cost else ""
+
     def _heads(self) -> list[str]:
-        heads = ["offer", "input $/M", "cached", "output", "ratio", "a request", "all $/M"]
-        return heads + (["margin", "(90%)", "break-even/day"] if self.cost else [])
+        heads = ["offer", "input $/M", "cached", "output", "ratio", "all $/M"]
+        return heads + (["margin", "90%", "break-even/day"] if self.cost else [])
 
     def _lines(self) -> list[list[str]]:
         found = [self._line(row) for row in self.compared]
@@ -111,7 +114,7 @@ class Hosts:
             tokens = float(self.mix.tokens.mean())
             line = [
                 "(cost here)", format_money(own.input.value), format_money(own.cached.value), format_money(own.output.value),
-                f"{self.cost.ratio:.1f}", format_money(usd), format_money(usd / tokens * MILLION), "", "", "",
+                f"{self.cost.ratio:.1f}", format_money(usd / tokens * MILLION), "", "", "",
             ]  # fmt: skip
             cheaper = sum(row.usd_per_request <= usd for row in self.compared)
             found.insert(cheaper, line)
@@ -122,14 +125,19 @@ class Hosts:
         cells = [
             row.offer.name + (" *" if row.offer.tariff.tiers else ""), per_million(base.input), per_million(base.cached),
             per_million(base.output), f"{row.offer.ratio:.1f}" if math.isfinite(row.offer.ratio) else "",
-            format_money(row.usd_per_request), format_money(row.usd_per_token * MILLION),
+            format_money(row.usd_per_token * MILLION),
         ]  # fmt: skip
         if not self.cost:
             return cells
         if row.margin is None:
             return [*cells, "", "", "free"]
         m, even = row.margin, self.hosting.break_even(row.usd_per_request) if self.hosting else None
-        return [*cells, f"{m.value:+.0%}", f"({m.low:+.0%} to {m.high:+.0%})", whole(even.requests_per_day) if even else "API wins"]
+        return [
+            *cells,
+            f"{m.value:+.0%}",
+            f"{m.low:+.0%} to {m.high:+.0%}",
+            whole(even.requests_per_day) if even else "API wins",
+        ]
 
     def sentences(self) -> list[str]:
         """What the table comes to."""
@@ -154,7 +162,9 @@ class Hosts:
                 f" {', '.join(row.offer.name for row in batch[:4])}{' and others' if len(batch) > 4 else ''}.{patient}"
             )
         elif self.patient:
-            found.append(f"A request that may wait costs {self.patient:.0%} of one within the latency goals here; nobody here sells that.")
+            found.append(
+                f"A request that may wait costs {self.patient:.0%} of one within the latency goals here; no offer sells that."
+            )
         return [*found, *dict.fromkeys(f"{r.offer.name}: {note}." for r in rows for note in r.offer.notes), OTHERS]
 
     def _against_cost(self, paid: Sequence[Compared]) -> list[str]:
@@ -165,15 +175,17 @@ class Hosts:
         spare = self.hosting.spare if self.hosting else 0
         lines = []
         if below:
-            lines.append(f"{len(below)} of {len(paid)} charge less than a request costs here at utilisation {self.cost.utilisation:.2g}.")
+            lines.append(
+                f"{len(below)} of {len(paid)} charge less than a request costs here at utilisation {self.cost.utilisation:.2g}."
+            )
         if len(never) == len(paid):
             lines.append("An API wins at every volume: no offer is dearer than serving these requests on this machine.")
         elif never:
             lines.append(f"Against {never[0].offer.name} an API wins at every volume.")
         if len(never) < len(paid):
             lines.append(
-                f"break-even: requests a day from which serving them here, on machines paid round the clock and {spare} spare, costs"
-                " less than the offer."
+                f"Break-even: requests a day from which serving them here, on machines paid round the clock and {spare} spare,"
+                " costs less than the offer."
             )
         return lines
 
@@ -217,8 +229,17 @@ class Hosts:
             flat = self._document(row)
             margin, even = flat.pop("margin"), flat.pop("break_even")
             flat.pop("tiers"), flat.pop("notes"), flat.pop("batch")
-            flat |= {f"margin{end}": margin[key] if margin else math.nan for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
-            found.append({"asked": self.model, **flat, "break_even_requests_per_day": even["requests_per_day"] if even else math.nan})
+            flat |= {
+                f"margin{end}": margin[key] if margin else math.nan
+                for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
+            }
+            found.append(
+                {
+                    "asked": self.model,
+                    **flat,
+                    "break_even_requests_per_day": even["requests_per_day"] if even else math.nan,
+                }
+            )
         return found
 
     def chart(self) -> Any:

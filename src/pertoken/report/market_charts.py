@@ -41,13 +41,13 @@ def hosts(view: Hosts) -> Any:
         raise PertokenError("no offer charges anything, so there is nothing to draw; ask for another model")
     rows = [
         {"offer": r.offer.name, "usd": r.usd_per_token * MILLION, "shown": format_money(r.usd_per_token * MILLION),
-         "ratio": f"output {r.offer.ratio:.1f} x input"}
+         "ratio": f"{r.offer.ratio:.1f}" if r.offer.ratio == r.offer.ratio else ""}
         for r in paid
     ]  # fmt: skip
     usd = cost_per_request(view.cost) if view.cost else None
     tokens = float(view.mix.tokens.mean()) / MILLION
     ends = [usd.low / tokens, usd.high / tokens] if usd else []
-    prices = [row["usd"] for row in rows]
+    prices = [r.usd_per_token * MILLION for r in paid]
     scale = alt.Scale(type="log", domain=[min(prices + ends) / 1.3, max(prices + ends) * 2.2], nice=False)
     x = alt.X("usd:Q", title="$ per million tokens of the mix, input and output", scale=scale)
     y = alt.Y("offer:N", sort=[row["offer"] for row in rows], title=None)
@@ -59,9 +59,20 @@ def hosts(view: Hosts) -> Any:
     if usd:
         band = _of(alt, [{"low": ends[0], "high": ends[1]}]).mark_rect(color=COLOURS[3], opacity=0.25)
         line = _of(alt, [{"at": usd.value / tokens}]).mark_rule(color=COLOURS[2], strokeWidth=2)
-        layers = [band.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"), line.encode(x=alt.X("at:Q", scale=scale)), *layers]
+        layers = [
+            band.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
+            line.encode(x=alt.X("at:Q", scale=scale)),
+            *layers,
+        ]
     drawn = alt.layer(*layers).properties(width=WIDTH, height={"step": 20})
-    more = [headline(view.cost), "line and band: cost here, and its 90% interval"] if view.cost else [view.missing]
+    more = (
+        [
+            headline(view.cost),
+            "line and band: cost here, and its 90% interval; numbers: price of output over that of input",
+        ]
+        if view.cost
+        else [view.missing]
+    )
     return _titled(drawn, f"Offers of {view.model}", *more, view.source)
 
 
@@ -77,14 +88,30 @@ def region(view: Against) -> Any:
     for name, each in band:
         label = f"{name}, {format_money(each * HOUR)}/h"
         share = found.utilisation(each)
-        rows += [{"batch": float(b), "utilisation": float(u), "rate": label} for b, u in zip(found.batch, share, strict=True) if u <= 1.0]
-    order = [f"{name}, {format_money(each * HOUR)}/h" for name, each in band]
+        rows += [
+            {"batch": float(b), "utilisation": float(u), "rate": label}
+            for b, u in zip(found.batch, share, strict=True)
+            if u <= 1.0
+        ]
+    order = list(dict.fromkeys(str(row["rate"]) for row in rows))
     if not rows:
-        raise PertokenError("at no batch does this price pay for the machine, even never idle, so there is no region to draw")
+        raise PertokenError(
+            "at no batch does this price pay for the machine, even never idle, so there is no region to draw"
+        )
     scale = alt.Scale(type="log", domain=[float(found.batch[0]), float(found.batch[-1])], nice=False)
     x = alt.X("batch:Q", title="sequences that decode together (batch)", scale=scale, axis=alt.Axis(format="~s"))
-    y = alt.Y("utilisation:Q", title="utilisation at which cost is the price", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
-    colour = alt.Color("rate:N", title=None, sort=order, scale=alt.Scale(domain=order, range=[COLOURS[i] for i in (5, 1, 2)][: len(order)]))
+    y = alt.Y(
+        "utilisation:Q",
+        title="utilisation at which cost is the price",
+        scale=alt.Scale(domain=[0, 1]),
+        axis=alt.Axis(format="%"),
+    )
+    colour = alt.Color(
+        "rate:N",
+        title=None,
+        sort=order,
+        scale=alt.Scale(domain=order, range=[COLOURS[i] for i in (5, 1, 2)][: len(order)]),
+    )
     lines = _of(alt, rows).mark_line().encode(x=x, y=y, color=colour)
     offer = view.compared.offer
     return _titled(
@@ -121,8 +148,9 @@ def transfers(view: Tariffs) -> Any:
     lines = _of(alt, curves).mark_line().encode(
         x=alt.X("cost:Q", title="share of all cost, requests that pay least for theirs first", axis=alt.Axis(format="%")),
         y=alt.Y("gap:Q", title="share of revenue still owed", axis=alt.Axis(format="%")),
-        color=alt.Color("tariff:N", title=None, sort=names, legend=alt.Legend(labelLimit=320), scale=alt.Scale(domain=names, range=list(COLOURS))),
-    ).properties(width=WIDTH, height=240, title="Distance of the Lorenz curve from equality; its peak is the share moved")  # fmt: skip
+        color=alt.Color("tariff:N", title=None, sort=names, legend=alt.Legend(labelLimit=320),
+                        scale=alt.Scale(domain=names, range=list(COLOURS))),
+    ).properties(width=WIDTH, height=240, title="Lorenz curve: its distance from equality, at most the share moved")  # fmt: skip
     drawn = alt.vconcat(alt.hconcat(*bars), lines).resolve_scale(color="independent")
     return _titled(drawn, f"Who pays for whom: {view.shown}", headline(view.cost), view.cost.workload.lengths.origin)
 
@@ -133,10 +161,14 @@ def distribution(view: Ratios) -> Any:
     edges = np.arange(0.75, 12.3, 0.5)
     found = np.clip(lists.ratios(view.offers), edges[0], edges[-1])
     count, _ = np.histogram(found, edges)
-    rows = [{"low": float(a), "high": float(a + 0.5), "models": int(n)} for a, n in zip(edges, count, strict=False)]
+    rows = [
+        {"low": float(a), "high": float(a + 0.5), "models": int(n), "zero": 0}
+        for a, n in zip(edges, count, strict=False)
+    ]
     bars = _of(alt, rows).mark_bar(color=COLOURS[0]).encode(
-        x=alt.X("low:Q", title="output price over input price (12 and more in the last bar)", scale=alt.Scale(domain=[0.5, 12.5])),
-        x2="high:Q", y=alt.Y("models:Q", title="models"),
+        x=alt.X("low:Q", title="output price over input price (12 and more in the last bar)",
+                scale=alt.Scale(domain=[0.5, 12.5])),
+        x2="high:Q", y=alt.Y("models:Q", title="models", scale=alt.Scale(zero=True)), y2="zero:Q",
     )  # fmt: skip
     marks = [
         {"at": q, "what": f"{name} {q:.2f}"}
@@ -147,7 +179,9 @@ def distribution(view: Ratios) -> Any:
     for i, mark in enumerate(marks):
         mark["row"] = float(top * (1.0 - 0.07 * i))
     words = _of(alt, marks).mark_text(align="left", dx=4).encode(x="at:Q", y="row:Q", text="what:N")
-    return _titled(alt.layer(bars, rules, words).properties(width=WIDTH, height=HEIGHT), "What output costs in inputs", view.source)
+    return _titled(
+        alt.layer(bars, rules, words).properties(width=WIDTH, height=HEIGHT), "What output costs in inputs", view.source
+    )
 
 
 def history(view: History) -> Any:
@@ -155,7 +189,9 @@ def history(view: History) -> Any:
     alt = altair()
     names = list(dict.fromkeys(d.name for d in view.dated if d.since))
     if not names:
-        raise PertokenError("the list dates none of these prices, so there is no history to draw; ask for another model")
+        raise PertokenError(
+            "the list dates none of these prices, so there is no history to draw; ask for another model"
+        )
     shown = names[:MOST_LINES]
     rows = []
     for name in shown:
@@ -167,7 +203,7 @@ def history(view: History) -> Any:
         rows += [{"day": d.since, "usd": d.tariff.base.output * MILLION, "offer": name} for d in dated]
         if own:
             rows.append({"day": view.today, "usd": own[-1].tariff.base.output * MILLION, "offer": name})
-    rows = [row for row in rows if row["usd"] > 0]
+    rows = [row for row in rows if float(str(row["usd"])) > 0]
     lines = _of(alt, rows).mark_line(interpolate="step-after", point=True).encode(
         x=alt.X("day:T", title=None),
         y=alt.Y("usd:Q", title="output, $ per million tokens", scale=alt.Scale(type="log")),

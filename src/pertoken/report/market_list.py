@@ -57,7 +57,9 @@ class Ratios:
                 rows.append([name, f"{lists.ratios(found).size:,}", *(f"{q:.2f}" for q in lists.quartiles(found))])
         raised = lists.tiers(self.offers)
         tiers = [["offer", "above", "input", "output"]]
-        tiers += [[t.offer.name, f"{t.above:,.0f}", f"x {t.input:.3g}", f"x {t.output:.3g}"] for t in raised[:MOST_TIERS]]
+        tiers += [
+            [t.offer.name, f"{t.above:,.0f}", f"x {t.input:.3g}", f"x {t.output:.3g}"] for t in raised[:MOST_TIERS]
+        ]
         lines = [
             f"output price over input price ({self.source})",
             *("  " + line for line in table(rows)),
@@ -79,18 +81,20 @@ class Ratios:
             f" {middle:.2f}."
         ]
         if cached.size:
-            found.append(f"{cached.size:,} price cached input, at a median {np.median(cached):.0%} of input; {batch.size:,} price batches that"
-                         f" may wait, at a median {np.median(batch):.0%}." if batch.size else
-                         f"{cached.size:,} price cached input, at a median {np.median(cached):.0%} of input.")  # fmt: skip
+            found.append(f"{cached.size:,} price cached input, at a median {np.median(cached):.0%} of input.")
+        if batch.size:
+            found.append(f"{batch.size:,} price batches that may wait, at a median {np.median(batch):.0%}.")
         if first:
             models = len({t.offer.name for t in first})
             step, _ = lists.commonest(round(t.input, 2) for t in first)[0]
             found.append(
-                f"{models} of {len(self.first_party)} models of first parties raise their price past {min(t.above for t in first):,.0f} to"
-                f" {max(t.above for t in first):,.0f} tokens of input, most often {step:g} times, on the whole request."
+                f"{models} of {len(self.first_party)} models of first parties raise prices past {min(t.above for t in first):,.0f}"
+                f" to {max(t.above for t in first):,.0f} tokens of input, most often {step:g} times, on the whole request."
             )
         if self.cost_ratio:
-            found.append(f"Costs of the deployment given have a ratio of {self.cost_ratio[0]:.1f} to {self.cost_ratio[1]:.1f}, by batch.")
+            found.append(
+                f"Costs of the deployment given have a ratio of {self.cost_ratio[0]:.1f} to {self.cost_ratio[1]:.1f}, by batch."
+            )
         return found
 
     def document(self) -> Row:
@@ -104,7 +108,9 @@ class Ratios:
             ],
             "cached_over_input": [float(q) for q in np.quantile(lists.cached_shares(self.offers), lists.QUARTILES)],
             "batch_over_usual": [float(q) for q in np.quantile(lists.batch_shares(self.offers), lists.QUARTILES)],
-            "tiers": [{"offer": t.offer.name, "above": t.above, "input": t.input, "output": t.output} for t in lists.tiers(self.offers)],
+            "tiers": [
+                {"offer": t.offer.name, "above": t.above, "input": t.input, "output": t.output} for t in lists.tiers(self.offers)
+            ],
             "cost_ratio": list(self.cost_ratio) if self.cost_ratio else None,
         }  # fmt: skip
 
@@ -112,7 +118,8 @@ class Ratios:
         """A flat line for each offer."""
         return [
             {
-                "offer": o.name, "input": o.tariff.base.input * MILLION, "output": o.tariff.base.output * MILLION, "ratio": o.ratio,
+                "offer": o.name, "input": o.tariff.base.input * MILLION, "output": o.tariff.base.output * MILLION,
+                "ratio": o.ratio,
                 "cached_over_input": o.tariff.base.cached / o.tariff.base.input if o.tariff.base.cached is not None and
                 o.tariff.base.input else float("nan"),
                 "tier_above": o.tariff.tiers[0].above if o.tariff.tiers else float("nan"), "since": o.since,
@@ -158,7 +165,9 @@ class History:
             if last and last.name == d.name and last.tariff.base.output > 0:
                 change = f"{d.tariff.base.output / last.tariff.base.output - 1.0:+.0%}"
             base = d.tariff.base
-            rows.append([d.name, d.since or "not dated", *map(per_million, (base.input, base.cached, base.output)), change])
+            rows.append(
+                [d.name, d.since or "not dated", *map(per_million, (base.input, base.cached, base.output)), change]
+            )
             last = d
         changed = lists.changes(self.dated)
         down = sum(b.tariff.base.output < a.tariff.base.output for a, b in changed)
@@ -168,8 +177,8 @@ class History:
             *("  " + line for line in table(rows, left=(0, 1))),
             "",
             *wrap(
-                f"{len(changed)} changes: output became cheaper {down} times and dearer {up} times. The list dates only the changes that"
-                " it saw; a price that is not dated may be older or newer than the list.", "", "  ",
+                f"{len(changed)} changes: output became cheaper {down} times and dearer {up} times. The list dates only"
+                " changes that it saw; a price that is not dated may be older or newer than the list.", "", "  ",
             ),
         ]  # fmt: skip
         return plain("\n".join(lines) + "\n")

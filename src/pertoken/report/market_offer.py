@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pertoken.cost import Cost
@@ -16,6 +16,10 @@ from pertoken.report.text import bullets, headline, plain, table, wrap
 from pertoken.units import DAY, HOUR, MONTH, format_money
 
 MONTH_DAYS = MONTH / DAY
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.1 else f"{100 * share:.2g}%"
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,9 @@ class Against:
                 f" ({self.source})", "  ", "  ",
             ),
             *wrap(
-                f"a mean request of {about_mix(self.mix)} pays {format_money(self.price)} and costs {format_money(usd.value)} here"
-                f" ({format_money(usd.low)} to {format_money(usd.high)}): a margin of {margin.value if margin else math.nan:+.0%}",
+                f"a mean request of {about_mix(self.mix)} pays {format_money(self.price)} and costs {format_money(usd.value)}"
+                f" here ({format_money(usd.low)} to {format_money(usd.high)})"
+                + (f": a margin of {margin.value:+.0%}" if margin else ""),
                 "  ", "  ",
             ),
             "",
@@ -123,13 +128,13 @@ class Against:
         least, (low, high) = region.least_batch(), region.ratios
         found = [
             f"At {format_money(rate.usd_per_second * HOUR)} per accelerator-hour the price pays for batches of"
-            f" {math.ceil(least):,} and more, never idle."
+            f" {math.ceil(least):,} and more, if never idle."
             if least
             else f"At {format_money(rate.usd_per_second * HOUR)} per accelerator-hour the price pays for no batch up to"
             f" {region.batch[-1]:,.0f}, the most that fit: its seller has a lower rate, other machines or formats, or a loss."
         ]
-        if math.isfinite(offer.ratio):
-            at = [f"{b:,.0f}" for b in region.ratio_at(offer.ratio)]
+        if offer.ratio > 0:
+            at = [f"{b:,.0f} ({region.concurrency(b):,.0f} requests in flight)" for b in region.ratio_at(offer.ratio)]
             where = f"at a batch of {' and of '.join(at)}" if at else f"nowhere: here it is {low:.1f} to {high:.1f}"
             found.append(f"Its output costs {offer.ratio:.1f} times its input; costs have that ratio {where}.")
         return found
@@ -145,7 +150,11 @@ class Against:
                " something nobody can tell here: the model's context ends before.")
             for c in checks
         ]  # fmt: skip
-        where = f"of {doubles:,} tokens" if doubles else f"nowhere up to {self.cost.deployment.model.context_limit:,} tokens"
+        where = (
+            f"of {doubles:,} tokens"
+            if doubles
+            else f"nowhere up to {self.cost.deployment.model.context_limit:,} tokens"
+        )
         return [*found, f"A prompt's mean token costs twice the usual one at a length {where}."]
 
     @property
@@ -159,18 +168,31 @@ class Against:
         machine = f"{self.cost.deployment.accelerators} x {self.cost.deployment.accelerator.name}"
         lines = [
             f"A machine of {machine} costs {format_money(h.usd_per_day)} a day and serves up to {whole(h.most_per_day)} requests"
-            f" within the goals, {whole(h.per_machine)} at utilisation {h.used:.2g}."
+            + (
+                f" within the goals, {whole(h.per_machine)} at utilisation {h.used:.2g}."
+                if h.used < 1
+                else " within the goals."
+            )
         ]
         if even is None:
-            why = f"it would have to work {need:.0%} of its time" if math.isfinite(need) else "electricity alone costs more"
-            lines.append(f"The API wins at every volume: for a machine to be cheaper {why}, and {h.used:.0%} is what it is given.")
+            why = (
+                f"a machine would have to work {need:.0%} of its time to be cheaper, and works {h.used:.0%} at most"
+                if math.isfinite(need)
+                else "electricity alone costs more"
+            )
+            lines.append(f"The API wins at every volume: {why}.")
         else:
             lines.append(
                 f"From {whole(even.requests_per_day)} requests a day on, {even.machines} machine{'s' * (even.machines != 1)}"
-                f" ({h.spare} of them spare) cost{'s' * (even.machines == 1)} less than the API; each works {even.utilisation:.0%} of"
-                f" paid time there, and {need:.0%} without a spare one. Below, the API wins."
+                f" ({h.spare} of them spare) cost{'s' * (even.machines == 1)} less than the API; they work {even.utilisation:.0%}"
+                f" of paid time there.{self._without()} Below, the API wins."
             )
         return lines + self._bill()
+
+    def _without(self) -> str:
+        """The break-even without spare machines."""
+        alone = replace(self.hosting, spare=0).break_even(self.price)
+        return f" Without a spare one it is {whole(alone.requests_per_day)}." if alone and self.hosting.spare else ""
 
     def _bill(self) -> list[str]:
         if self.bill is None:
@@ -179,9 +201,9 @@ class Against:
         n = b["machines"]
         wins = "The API wins" if b["api_usd_per_month"] <= b["self_usd_per_month"] else "Serving it yourself wins"
         return [
-            f"{self.bill.origin}: {whole(self.bill.per_day)} requests a day cost {format_money(b['api_usd_per_month'])} a month at the"
-            f" API. Served here they take {n} machine{'s' * (n != 1)} ({self.hosting.spare} spare), {format_money(b['self_usd_per_month'])}"
-            f" a month, working {b['utilisation']:.0%} of the time. {wins}, by"
+            f"{self.bill.origin}: {whole(self.bill.per_day)} requests a day cost {format_money(b['api_usd_per_month'])} a month"
+            f" at the API. Served here they take {n} machine{'s' * (n != 1)} ({self.hosting.spare} spare),"
+            f" {format_money(b['self_usd_per_month'])} a month, working {_percent(b['utilisation'])} of the time. {wins}, by"
             f" {format_money(abs(b['api_usd_per_month'] - b['self_usd_per_month']))} a month."
         ]
 
@@ -207,14 +229,17 @@ class Against:
         need = self.hosting.least_utilisation(self.price)
         return {
             "view": "offer",
-            "source": self.source,
             **offer_document(self.compared),
+            "source": self.source,
             "cost_per_request": usd.as_dict(),
             "margin": self.compared.margin.as_dict() if self.compared.margin else None,
             "implied": {
                 "batches": region.at(),
                 "least_batch": region.least_batch(),
-                "ratio_at_batch": region.ratio_at(self.compared.offer.ratio) if math.isfinite(self.compared.offer.ratio) else [],
+                "ratio_at": [
+                    {"batch": b, "concurrency": region.concurrency(b)}
+                    for b in (region.ratio_at(self.compared.offer.ratio) if self.compared.offer.ratio > 0 else [])
+                ],
                 "ratios": region.ratios,
             },
             "context_tiers": [vars(check) for check in self.tiers],

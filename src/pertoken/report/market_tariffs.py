@@ -92,8 +92,8 @@ class Tariffs:
             *wrap(headline(self.cost), "", "  "),
             *wrap(f"{self.cost.workload.lengths.origin}: {about_mix(self.requests)} a request", "  ", "  "),
             *wrap(
-                f"all requests cost {format_money(total)}, a mean one {format_money(total / self.cost_of_each.size)}; every tariff"
-                " below takes in the same", "  ", "  ",
+                f"all requests cost {format_money(total)}, a mean one {format_money(total / self.cost_of_each.size)}; every"
+                " tariff below takes in the same", "  ", "  ",
             ),
             "",
             *("  " + line for line in table(self._ladder())),
@@ -101,15 +101,20 @@ class Tariffs:
             *(line for s in self.sentences() for line in wrap(s, "", "  ")),
         ]  # fmt: skip
         for by in ("input", "output"):
-            lines += ["", f"who pays for whom under {self.shown}, by {by} length", *("  " + t for t in table(self._deciles(by), left=()))]
+            lines += [
+                "",
+                f"who pays for whom under {self.shown}, by {by} length",
+                *("  " + t for t in table(self._deciles(by), left=())),
+            ]
         lines += ["", "assumed (give it to change it)", *bullets(self.assumed)] if self.assumed else []
         return plain("\n".join(lines) + "\n")
 
     def _ladder(self) -> list[list[str]]:
-        rows = [["tariff", "moved", "input $/M", "cached", "output", "a request", "beyond", "input", "cached", "output"]]
+        rows = [
+            ["tariff", "moved", "input $/M", "cached", "output", "a request", "beyond", "input", "cached", "output"]
+        ]
         for name, (tariff, fair) in self.judged.items():
-            label = name if name in {o.name for o in self.offers} else name.replace("and a fee", "and a fee")
-            rows.append([label, f"{fair.moved:.2%}", *_prices(tariff)])
+            rows.append([name, f"{fair.moved:.2%}", *_prices(tariff)])
         used = [i for i in range(len(rows[0])) if i < 3 or any(row[i] for row in rows[1:])]
         return [[row[i] for i in used] for row in rows]
 
@@ -118,7 +123,8 @@ class Tariffs:
         fair = self.judged[self.shown][1]
         for g in fair.groups(by):
             rows.append(
-                [f"{g.low:,.0f} to {g.high:,.0f}", f"{g.requests:,}", f"{g.cost / fair.total:.1%}", f"{g.charge / fair.total:.1%}",
+                [f"{g.low:,.0f} to {g.high:,.0f}", f"{g.requests:,}", f"{g.cost / fair.total:.1%}",
+                 f"{g.charge / fair.total:.1%}",
                  f"{g.charge / g.cost - 1.0:+.1%}", f"{g.transfer / fair.total:+.2%}"]
             )  # fmt: skip
         return rows
@@ -129,19 +135,20 @@ class Tariffs:
         verdict = "close to what requests cost" if fair.moved <= HONEST else "not what requests cost"
         receives, gives = largest(fair.groups("input"))
         found = [
-            f"{self.shown.capitalize() if not self.offers else self.shown}: {fair.moved:.2%} of revenue is paid by some requests for"
+            f"{self.shown if self.offers else self.shown.capitalize()}: {fair.moved:.2%} of revenue is paid by some requests for"
             f" others, so it is {verdict} in this traffic. By input length, {_group(gives)} pay"
-            f" {gives.charge / gives.cost - 1.0:+.1%} of their cost, and {_group(receives)} {receives.charge / receives.cost - 1.0:+.1%}."
+            f" {gives.charge / gives.cost - 1.0:+.1%} of their cost, and {_group(receives)}"
+            f" {receives.charge / receives.cost - 1.0:+.1%}."
         ]
         moved = {fit.form: fit.moved for fit in self.fitted}
-        steps = [
-            (FORMS[b.form], moved[_before(b.form, moved)] - b.moved) for b in self.fitted if b.form != "one"
-        ]
-        gains = "; ".join(f"{name} {gain:+.2%}" if gain < 0 else f"{name} {gain:.2%}" for name, gain in steps)
+        steps = [(FORMS[b.form], moved[_before(b.form, moved)] - b.moved) for b in self.fitted if b.form != "one"]
+        gains = "; ".join(
+            f"{name} {max(gain, 0.0):.2%}" for name, gain in steps
+        )  # the fit is within a millionth of the least
         found.append(f"What each price buys, in share of revenue no longer moved: {gains}.")
         found.append(
-            "moved: half the sum of what requests pay beyond or below their cost, over the revenue. A cost is that of a request's own"
-            " positions in the batch of the operating point, with idle time spread in proportion."
+            "moved: half the sum of what requests pay beyond or below their cost, over the revenue. A cost is that of a request's"
+            " own positions in the batch of the operating point, with idle time spread in proportion."
         )
         return found
 
@@ -192,7 +199,14 @@ def _group(g: Group) -> str:
 
 
 def _group_document(g: Group) -> Row:
-    return {"low": g.low, "high": g.high, "requests": g.requests, "cost_usd": g.cost, "charge_usd": g.charge, "transfer_usd": g.transfer}
+    return {
+        "low": g.low,
+        "high": g.high,
+        "requests": g.requests,
+        "cost_usd": g.cost,
+        "charge_usd": g.charge,
+        "transfer_usd": g.transfer,
+    }
 
 
 def _usd(value: float | None) -> str:

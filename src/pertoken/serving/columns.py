@@ -1,7 +1,7 @@
 """Which columns of a table are input, cached, written and output tokens; cached tokens are part of the input, counted once.
 
-Vendors report in two ways: most count cached tokens inside the input (OpenAI, Google, DeepSeek, Mistral), some count them beside it
-(Anthropic, Amazon Bedrock), so that the input is the sum of three fields.
+Vendors report in two ways: most count cached tokens inside the input (OpenAI, Google, DeepSeek, Mistral), some count them beside
+it (Anthropic, Amazon Bedrock), so that the input is the sum of three fields.
 """
 
 from __future__ import annotations
@@ -75,21 +75,28 @@ def pick(header: Sequence[str], where: str) -> Columns:
     for fresh, read, written in BESIDE:
         if fresh in names and (read in names or (written and written in names)) and not places("prompt_tokens"):
             return Columns(
-                places(fresh, read, written), places(read), places(written), _found(output, "output", OUTPUT, names, where)
+                places(fresh, read, written),
+                places(read),
+                places(written),
+                _found(output, "output", OUTPUT, names, where),
             )
     inputs = _found(places(*INPUT)[:1], "input", INPUT, names, where)
     output = _found(output, "output", OUTPUT, names, where)
     return Columns(inputs, places(*CACHED)[:1], places(*WRITTEN)[:1], (*output, *places(THOUGHTS)))
 
 
-def _found(at: tuple[int, ...], label: str, accepted: Sequence[str], names: Sequence[str], where: str) -> tuple[int, ...]:
+def _found(
+    at: tuple[int, ...], label: str, accepted: Sequence[str], names: Sequence[str], where: str
+) -> tuple[int, ...]:
     if not at:
         shown = ", ".join(names)[:80]
         raise PertokenError(f"{where} has no {label} column (it has: {shown}); name one of {', '.join(accepted)}")
     return at
 
 
-def added(row: Sequence[str], places: Sequence[int], label: str, line: int, where: str, ends: tuple[float, float]) -> float:
+def added(
+    row: Sequence[str], places: Sequence[int], label: str, line: int, where: str, ends: tuple[float, float]
+) -> float:
     """The sum of some cells of a row; an empty cell of several is none.
 
     Raises

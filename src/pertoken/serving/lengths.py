@@ -57,7 +57,9 @@ class Lengths:
         if self.found is not None and not (
             self.found.shape == self.input.shape and ((self.found >= 0) & (self.found <= self.input)).all()
         ):
-            raise PertokenError("cached tokens are part of a request's input; give one value from 0 to it for each request")
+            raise PertokenError(
+                "cached tokens are part of a request's input; give one value from 0 to it for each request"
+            )
 
     @classmethod
     def fixed(cls, input_tokens: float, output_tokens: float) -> Lengths:

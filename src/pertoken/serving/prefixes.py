@@ -78,7 +78,7 @@ def from_ranges(text: str, most: int) -> list[int]:
 
 def _ends(text: str) -> Iterator[tuple[int, int]]:
     for word in text.split():
-        first, _, last = word.partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()) or len(word) > 40:
+        first, dash, last = word.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or len(word) > 40:
             raise PertokenError(f"blocks {text[:40]!r} are no hashes; write whole numbers and ranges, such as 0 3-7")
         yield int(first), int(last or first)
