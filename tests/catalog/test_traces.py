@@ -36,3 +36,6 @@ def test_attribution() -> None:
     everything = (files.ROOT / "NOTICE.md").read_text(encoding="utf-8")
     for source in ("aiconfigurator", "Apache-2.0", "traces/", "rates/"):
         assert source in everything
+    for needed in ("Mooncake", "Apache License 2.0", "12,031", "3,993", "https://github.com/kvcache-ai/Mooncake"):
+        assert needed in notice, needed
+    assert "genai-prices" in everything

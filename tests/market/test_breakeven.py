@@ -42,10 +42,16 @@ def test_what_makes_serving_dearer_moves_the_break_even_up() -> None:
     price = 3e-4
     start = base.break_even(price)
     assert start and start.requests_per_day == pytest.approx(100.0 / price) and start.machines == 1
-    for dearer in (SelfHosting(110.0, 0.0, 1e6, 0.5, 0), SelfHosting(100.0, 5e-5, 1e6, 0.5, 0), SelfHosting(100.0, 0.0, 1e6, 0.5, 1)):
+    for dearer in (
+        SelfHosting(110.0, 0.0, 1e6, 0.5, 0),
+        SelfHosting(100.0, 5e-5, 1e6, 0.5, 0),
+        SelfHosting(100.0, 0.0, 1e6, 0.5, 1),
+    ):
         found = dearer.break_even(price)
         assert found and found.requests_per_day > start.requests_per_day
-    idle = SelfHosting(100.0, 0.0, 1e6, 0.2, 1).break_even(price)  # nights idle: the spare machine takes more to pay for
+    idle = SelfHosting(100.0, 0.0, 1e6, 0.2, 1).break_even(
+        price
+    )  # nights idle: the spare machine takes more to pay for
     busy = SelfHosting(100.0, 0.0, 1e6, 1.0, 1).break_even(price)
     assert idle is None or (busy and idle.requests_per_day >= busy.requests_per_day)
     assert SelfHosting(100.0, 0.0, 1e6, 0.3, 0).break_even(price) is None
@@ -66,7 +72,9 @@ def test_a_machine_that_is_used_as_told_costs_the_bill(rate: str, used: float) -
 @pytest.mark.parametrize("mode", [{"rps": 2.0}, {"load": 0.2}, {}])
 def test_a_machine_serves_what_its_goals_allow_whatever_the_traffic(mode: dict[str, float]) -> None:
     full = self_hosting(pt.price("llama-3.1-8b", **JOB, rate="rent:2.50"))
-    assert self_hosting(pt.price("llama-3.1-8b", **JOB, rate="rent:2.50", **mode)).most_per_day == pytest.approx(full.most_per_day, rel=1e-6)
+    assert self_hosting(pt.price("llama-3.1-8b", **JOB, rate="rent:2.50", **mode)).most_per_day == pytest.approx(
+        full.most_per_day, rel=1e-6
+    )
 
 
 def test_idle_nights_are_paid_for() -> None:

@@ -91,9 +91,16 @@ def test_shipped_traces_cost_their_bill(trace: str) -> None:
 def test_mooncakes_cached_share_is_that_of_its_block_hashes() -> None:
     whole = pt.price("llama-3.1-70b", on="8xh100-sxm", dtype="fp8", trace="mooncake-conversation", rate="rent:2.50")
     small = pt.price(
-        "llama-3.1-70b", on="8xh100-sxm", dtype="fp8", trace="mooncake-conversation", rate="rent:2.50", prefix_cache="1M"
+        "llama-3.1-70b",
+        on="8xh100-sxm",
+        dtype="fp8",
+        trace="mooncake-conversation",
+        rate="rent:2.50",
+        prefix_cache="1M",
     )
-    none = pt.price("llama-3.1-70b", on="8xh100-sxm", dtype="fp8", trace="mooncake-conversation", rate="rent:2.50", cached=0)
+    none = pt.price(
+        "llama-3.1-70b", on="8xh100-sxm", dtype="fp8", trace="mooncake-conversation", rate="rent:2.50", cached=0
+    )
     shares = [c.tokens_per_request["cached"] / 12_035.06 for c in (whole, small, none)]
     assert shares == pytest.approx([0.3736, 0.0543, 0.0], abs=1e-3)
     assert bill_of(whole) < bill_of(small) < bill_of(none)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-import scipy.sparse as sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from scipy.optimize import linprog
 
 import pertoken as pt
@@ -35,7 +37,9 @@ def program(columns: np.ndarray, cost: np.ndarray) -> float:
     rows = sparse.hstack([sparse.csr_matrix(x), -sparse.eye(n), sparse.eye(n)])
     equal = sparse.csr_matrix(np.concatenate([np.ones(k), np.zeros(2 * n)]))
     found = linprog(
-        np.concatenate([np.zeros(k), np.full(2 * n, 0.5)]), A_eq=sparse.vstack([rows, equal]).tocsr(), b_eq=np.append(c, 1.0)
+        np.concatenate([np.zeros(k), np.full(2 * n, 0.5)]),
+        A_eq=sparse.vstack([rows, equal]).tocsr(),
+        b_eq=np.append(c, 1.0),
     )
     return float(found.fun)
 
@@ -60,7 +64,11 @@ def test_nothing_on_a_grid_moves_less(seed: int, a: float, b: float) -> None:
     requests, cost = drawn(seed, 60)
     columns, _ = counts(requests, "cached")
     _, moved = least_moved(columns, cost)
-    for mix in (a, b, 1 - a), (b, a, 0.5), *((i / 6, j / 6, max(0.0, 1 - (i + j) / 6)) for i in range(7) for j in range(7)):
+    for mix in (
+        (a, b, 1 - a),
+        (b, a, 0.5),
+        *((i / 6, j / 6, max(0.0, 1 - (i + j) / 6)) for i in range(7) for j in range(7)),
+    ):
         if sum(mix) > 0:
             share = columns / columns.sum(axis=0) @ (np.array(mix) / sum(mix))
             assert moved <= np.abs(share - cost / cost.sum()).sum() / 2 + 5e-6
@@ -131,7 +139,7 @@ def test_transfers_add_up_to_nothing(seed: int, n: int) -> None:
         assert sum(g.requests for g in groups) == n
         assert sum(g.cost for g in groups) == pytest.approx(fair.total, rel=1e-12)
         assert sum(g.transfer for g in groups) == pytest.approx(0.0, abs=1e-9 * fair.total)
-        assert all(a.high <= b.low for a, b in zip(groups, groups[1:], strict=False))
+        assert all(a.high <= b.low for a, b in pairwise(groups))
 
 
 def test_a_lorenz_curve_bends_by_what_is_moved() -> None:

@@ -71,7 +71,10 @@ def test_tiers_are_held_against_the_cost_of_context() -> None:
     first, second = tiers(cost, made)
     assert (first.price_step, second.price_step) == (2.0, 2.0)
     assert second.cost_step is None and first.cost_step and first.cost_step > 1.1
-    mean = np.asarray(cost.at(input=np.arange(1, 32_001)).value).mean() / np.asarray(cost.at(input=np.arange(1, 1001)).value).mean()
+    mean = (
+        np.asarray(cost.at(input=np.arange(1, 32_001)).value).mean()
+        / np.asarray(cost.at(input=np.arange(1, 1001)).value).mean()
+    )
     assert first.cost_step == pytest.approx(mean, rel=1e-3)
     assert first.doubles_at and first.position_doubles_at and first.doubles_at > first.position_doubles_at
     assert tiers(cost, offer()) == []
@@ -98,7 +101,15 @@ def test_writes_to_a_cache_are_counted_where_some_input_is_cached() -> None:
 
 
 def test_what_a_router_passes_on_is_not_a_second_host() -> None:
-    found = distinct([offer("groq"), offer("huggingface_groq"), offer("huggingface_nebius"), offer("huggingface_fireworks-ai"), offer("fireworks")])
+    found = distinct(
+        [
+            offer("groq"),
+            offer("huggingface_groq"),
+            offer("huggingface_nebius"),
+            offer("huggingface_fireworks-ai"),
+            offer("fireworks"),
+        ]
+    )
     assert [o.provider for o in found] == ["groq", "huggingface_nebius", "fireworks"]
 
 

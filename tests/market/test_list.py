@@ -60,7 +60,8 @@ HOSTS = {
         "quicksilverpro": (0.03, 0.15), "together": (0.15, 0.6),
     },
     "llama-3.3-70b": {
-        "aws": (0.72, 0.72), "cloudflare": (0.293, 2.253), "groq": (0.59, 0.79), "fireworks-ai": (0.9, 0.9), "hyperbolic": (0.4, 0.4),
+        "aws": (0.72, 0.72), "cloudflare": (0.293, 2.253), "groq": (0.59, 0.79), "fireworks-ai": (0.9, 0.9),
+        "hyperbolic": (0.4, 0.4),
         "nebius": (0.25, 0.75), "nscale": (0.4, 0.4), "sambanova": (0.6, 1.2), "novita": (0.135, 0.4), "openrouter": (0.59, 0.79),
         "ovhcloud": (0.74, 0.74), "together": (0.88, 0.88),
     },
@@ -96,7 +97,8 @@ def test_quantised_copies_are_the_same_weights() -> None:
 @pytest.mark.parametrize(
     ("name", "candidate"),
     [
-        ("anthropic/claude-3-5-haiku-20241022", "anthropic/claude-3-5-haiku-latest"), ("together/gpt-oss-120b", "together/openai/gpt-oss-120b"),
+        ("anthropic/claude-3-5-haiku-20241022", "anthropic/claude-3-5-haiku-latest"),
+        ("together/gpt-oss-120b", "together/openai/gpt-oss-120b"),
         ("groq/OpenAI/gpt-oss-120b", "groq/openai/gpt-oss-120b"), ("openai/gpt-5-2025", "openai/gpt-5"), ("anthropic/", ""),
         ("Groq/openai/gpt-oss-120b", "did you mean groq?"), ("nobody/x", "PROVIDER/MODEL"), ("", "PROVIDER/MODEL"), ("groq", ""),
     ],
@@ -118,7 +120,12 @@ def test_loose_matching_would_have_taken_another_model() -> None:
 def test_prices_are_those_of_the_day() -> None:
     dated = [d for d in ratios.histories(offers.providers()) if d.name == "openrouter/openai/gpt-oss-120b"]
     assert [d.since for d in dated] == ["", "2026-10-19", "2026-11-03"]
-    for before, price in (("2026-10-18", dated[0]), ("2026-10-19", dated[1]), ("2026-11-02", dated[1]), ("2026-11-03", dated[2])):
+    for before, price in (
+        ("2026-10-18", dated[0]),
+        ("2026-10-19", dated[1]),
+        ("2026-11-02", dated[1]),
+        ("2026-11-03", dated[2]),
+    ):
         found = offers.find("openrouter/openai/gpt-oss-120b", dt.date.fromisoformat(before))
         assert found.tariff == price.tariff and found.since == price.since
     assert len(ratios.changes(dated)) == 2
@@ -150,7 +157,9 @@ tiers = [{ above = 100000, input = 0.4, output = 1.8 }]
 
 def test_own_offers_from_toml_and_csv(tmp_path: Path) -> None:
     (tmp_path / "o.toml").write_text(TOML)
-    (tmp_path / "o.csv").write_text("provider,model,input,cached,output,since,currency\nmine,llama-3.3-70b,0.2,0.02,0.9,2026-11-01,USD\n")
+    (tmp_path / "o.csv").write_text(
+        "provider,model,input,cached,output,since,currency\nmine,llama-3.3-70b,0.2,0.02,0.9,2026-11-01,USD\n"
+    )
     (one,), (two,) = (offers.read_own(tmp_path / name) for name in ("o.toml", "o.csv"))
     assert one.tariff.base == two.tariff.base and one.name == two.name == "mine/llama-3.3-70b"
     assert one.tariff.tiers[0].above == 100_000 and one.tariff.tiers[0].prices.cached == one.tariff.base.cached
@@ -159,14 +168,26 @@ def test_own_offers_from_toml_and_csv(tmp_path: Path) -> None:
     assert offers.find("mine/llama-3.3-70b", DAY, [one]) is one
 
 
+def test_the_example_of_the_docs_is_an_offer(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "market.md").read_text("utf-8")
+    (tmp_path / "o.toml").write_text(page.split("```toml\n")[1].split("```")[0])
+    (offer,) = offers.read_own(tmp_path / "o.toml")
+    assert offer.tariff.base.kinds == pytest.approx((0.02e-6, 0.25e-6, 0.2e-6, 0.6e-6))
+    assert offer.tariff.tiers[0].above == 200_000 and offer.batch and offer.since == "2026-11-01"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("o.toml", TOML.replace("0.9", "-0.9"), "offer 1: output is '-0.9'"), ("o.toml", TOML.replace("0.9", "nan"), "output is 'nan'"),
-        ("o.toml", TOML + 'currency = "EUR"\n', "is in 'EUR'; prices must be in USD"), ("o.toml", TOML + "colour = 1\n", "no key of an offer"),
+        ("o.toml", TOML.replace("0.9", "-0.9"), "offer 1: output is '-0.9'"), ("o.toml", TOML.replace("0.9", "nan"),
+        "output is 'nan'"),
+        ("o.toml", TOML + 'currency = "EUR"\n', "is in 'EUR'; prices must be in USD"),
+        ("o.toml", TOML + "colour = 1\n", "no key of an offer"),
         ("o.toml", TOML.replace("output = 0.9\n", ""), "no price of output"), ("o.toml", "x = 1\n", "no offers"),
-        ("o.toml", TOML.replace("above = 100000, ", ""), "tiers must be tables with above"), ("o.toml", "[[offers]\n", "not TOML"),
-        ("o.toml", TOML.replace("100000", '"x"'), "above is 'x'"), ("o.toml", TOML.replace("2026-11-01", "soon"), "since is 'soon'"),
+        ("o.toml", TOML.replace("above = 100000, ", ""), "tiers must be tables with above"),
+        ("o.toml", "[[offers]\n", "not TOML"),
+        ("o.toml", TOML.replace("100000", '"x"'), "above is 'x'"), ("o.toml", TOML.replace("2026-11-01", "soon"),
+        "since is 'soon'"),
         ("o.toml", "offers = 3\n", r"write \[\[offers\]\]"), ("o.toml", TOML.replace('"mine"', "3"), "has no provider"),
         ("o.csv", "provider,model,input,output\na,b,1,2\nc,d,EUR 1,2\n", "line 3: input is 'EUR 1'"),
         ("o.csv", "provider,model,input\na,b,1\n", "line 2 has no price of output"), ("o.csv", "", "no offers"),

@@ -64,7 +64,9 @@ REPORTS = (
 
 
 @pytest.mark.parametrize(("vendor", "flavour", "report", "root"), REPORTS)
-def test_cached_tokens_are_counted_once_whatever_the_vendor_reports(vendor: str, flavour: str, report: Any, root: str) -> None:
+def test_cached_tokens_are_counted_once_whatever_the_vendor_reports(
+    vendor: str, flavour: str, report: Any, root: str
+) -> None:
     provider = next(p for p in data.providers if p.id == vendor)
     _, usage = provider.extract_usage(report, api_flavor=flavour)
     flat = {name: value for name, value in report[root].items() if not isinstance(value, dict)}
@@ -114,7 +116,9 @@ def test_tariffs_are_linear_where_they_have_no_tiers(rows: list[tuple[int, float
     assert Tariff(PRICES).charge(r) == pytest.approx(wanted, rel=1e-12)
     flat = Tariff(PRICES, (Tier(1000.0, PRICES),), marginal=True)
     assert flat.charge(r) == pytest.approx(wanted, rel=1e-12)
-    assert np.all(Tariff(TIERED.base, TIERED.tiers, marginal=True).charge(r) <= TIERED.charge(r) * (1 + 1e-12) + 15e-6 * r.output)
+    assert np.all(
+        Tariff(TIERED.base, TIERED.tiers, marginal=True).charge(r) <= TIERED.charge(r) * (1 + 1e-12) + 15e-6 * r.output
+    )
     assert TIERED.scaled(3.0).charge(r) == pytest.approx(3.0 * TIERED.charge(r), rel=1e-12)
 
 
@@ -147,6 +151,8 @@ def test_bad_thresholds_are_refused(above: list[float]) -> None:
 @pytest.mark.parametrize("name", ["input", "output", "cached", "written"])
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
 def test_bad_counts_are_refused(name: str, value: float) -> None:
-    counts = {"input": np.array([10.0]), "output": np.array([1.0]), "cached": 0.0, "written": 0.0} | {name: np.array([value])}
+    counts = {"input": np.array([10.0]), "output": np.array([1.0]), "cached": 0.0, "written": 0.0} | {
+        name: np.array([value])
+    }
     with pytest.raises(PertokenError, match="finite numbers from 0"):
         Requests(**counts)

@@ -51,5 +51,7 @@ def test_a_small_cache_is_least_recently_used(prompts: list[list[int]], most: in
 
 @given(PROMPTS)
 def test_a_larger_cache_finds_no_less_in_all(prompts: list[list[int]]) -> None:
-    found = [sum(cache.find(p, 1e6) for p in prompts) for cache in (PrefixCache(1024), PrefixCache(4096), PrefixCache())]
+    found = [
+        sum(cache.find(p, 1e6) for p in prompts) for cache in (PrefixCache(1024), PrefixCache(4096), PrefixCache())
+    ]
     assert found == sorted(found)

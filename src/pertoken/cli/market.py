@@ -143,8 +143,11 @@ def _shown(views: Sequence[View], form: str) -> str:
     import io
     import json
 
+    from pertoken.report import market_cases
     from pertoken.report.document import clean, safe_cell
 
+    if form == "txt" and market_cases.comparable(views):
+        return market_cases.as_text(views)  # type: ignore[arg-type]
     if form == "txt":
         return "\n".join(view.text() for view in views)
     if form == "json":

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pertoken.cost import Cost
 from pertoken.market.breakeven import SelfHosting
 from pertoken.market.compare import Compared, cost_per_request, spread
+from pertoken.market.offers import Offer
 from pertoken.market.tariff import Requests
 from pertoken.report.text import bullets, headline, plain, table, wrap
 from pertoken.units import MILLION, format_money
@@ -38,11 +39,18 @@ def whole(number: float) -> str:
     return f"{round(number, 2 - math.floor(math.log10(abs(number)))) if abs(number) >= 100 else number:,.{digits}f}"
 
 
-def about_mix(mix: Requests) -> str:
-    """A mean request in words."""
+def about_mix(mix: Requests, offers: Sequence[Offer] = ()) -> str:
+    """A mean request in words; what is written to a cache where an offer has a price for it."""
     cached, written = (float((mix.input * 0 + x).mean()) for x in (mix.cached, mix.written))
-    parts = [f"{cached:,.0f} cached"] + ([f"{written:,.0f} written to the cache"] if written else [])
+    priced = any(offer.tariff.base.written is not None for offer in offers)
+    parts = [f"{cached:,.0f} cached"] + ([f"{written:,.0f} written to the cache"] if priced and written else [])
     return f"{mix.input.mean():,.0f} input ({', '.join(parts)}) and {mix.output.mean():,.0f} output tokens"
+
+
+def where(model: str, cost: Cost | None) -> Row:
+    """The case a flat line is of: model, machine, and what a mean request costs there [$]."""
+    on = cost.scenario["on"] if cost else ""
+    return {"asked": model, "on": on, "cost_usd_per_request": cost_per_request(cost).value if cost else math.nan}
 
 
 def per_million(value: float | None) -> str:
@@ -91,7 +99,7 @@ class Hosts:
         head = headline(self.cost) if self.cost else f"{self.model}: {self.missing}"
         lines = [
             *wrap(head, "", "  "),
-            *wrap(f"{self.source}; a mean request: {about_mix(self.mix)}{self._usd()}", "  ", "  "),
+            *wrap(f"{self.source}; a mean request: {self._mix()}{self._usd()}", "  ", "  "),
             "",
             *("  " + line for line in table([self._heads(), *self._lines()])),
             "",
@@ -99,6 +107,9 @@ class Hosts:
         ]
         lines += ["", "assumed (give it to change it)", *bullets(self.assumed)] if self.assumed else []
         return plain("\n".join(lines) + "\n")
+
+    def _mix(self) -> str:
+        return about_mix(self.mix, [row.offer for row in self.compared])
 
     def _usd(self) -> str:
         return f"; it costs {format_money(cost_per_request(self.cost).value)} here" if self.cost else ""
@@ -144,10 +155,13 @@ class Hosts:
         rows, found = self.compared, []
         paid = [row for row in rows if row.usd_per_request > 0]
         if len(paid) > 1:
-            ratios = [row.offer.ratio for row in paid if math.isfinite(row.offer.ratio)]
+            ratios = [f"{row.offer.ratio:.1f}" for row in paid if math.isfinite(row.offer.ratio)]
+            ends = dict.fromkeys((min(ratios, key=float), max(ratios, key=float)))
             found.append(
                 f"The dearest of {len(paid)} offers charges {spread(rows):.1f} times the cheapest for the same request; their"
-                f" output costs {min(ratios):.1f} to {max(ratios):.1f} times their input."
+                f" output costs {' to '.join(ends)} times their input."
+                if spread(rows) > 1.01
+                else f"All {len(paid)} offers charge the same; their output costs {' to '.join(ends)} times their input."
             )
         if self.cost:
             found += self._against_cost(paid)
@@ -165,7 +179,8 @@ class Hosts:
             found.append(
                 f"A request that may wait costs {self.patient:.0%} of one within the latency goals here; no offer sells that."
             )
-        return [*found, *dict.fromkeys(f"{r.offer.name}: {note}." for r in rows for note in r.offer.notes), OTHERS]
+        found += dict.fromkeys(f"{r.offer.name}: {note}." for r in rows for note in r.offer.notes)
+        return [*found, OTHERS] if self.cost else found
 
     def _against_cost(self, paid: Sequence[Compared]) -> list[str]:
         assert self.cost
@@ -181,7 +196,7 @@ class Hosts:
         if len(never) == len(paid):
             lines.append("An API wins at every volume: no offer is dearer than serving these requests on this machine.")
         elif never:
-            lines.append(f"Against {never[0].offer.name} an API wins at every volume.")
+            lines.append(f"Against {len(never)} of them an API wins at every volume.")
         if len(never) < len(paid):
             lines.append(
                 f"Break-even: requests a day from which serving them here, on machines paid round the clock and {spare} spare,"
@@ -235,7 +250,7 @@ class Hosts:
             }
             found.append(
                 {
-                    "asked": self.model,
+                    **where(self.model, self.cost),
                     **flat,
                     "break_even_requests_per_day": even["requests_per_day"] if even else math.nan,
                 }

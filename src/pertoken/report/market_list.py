@@ -88,8 +88,9 @@ class Ratios:
             models = len({t.offer.name for t in first})
             step, _ = lists.commonest(round(t.input, 2) for t in first)[0]
             found.append(
-                f"{models} of {len(self.first_party)} models of first parties raise prices past {min(t.above for t in first):,.0f}"
-                f" to {max(t.above for t in first):,.0f} tokens of input, most often {step:g} times, on the whole request."
+                f"{models} of {len(self.first_party)} models of first parties raise prices past"
+                f" {min(t.above for t in first):,.0f} to {max(t.above for t in first):,.0f} tokens of input, most often"
+                f" {step:g} times, on the whole request."
             )
         if self.cost_ratio:
             found.append(

@@ -11,7 +11,7 @@ from pertoken.market.breakeven import SelfHosting
 from pertoken.market.compare import Compared, cost_per_request
 from pertoken.market.implied import Region, TierCheck, tiers
 from pertoken.market.tariff import Requests
-from pertoken.report.market import OTHERS, Row, about_mix, offer_document, per_million, whole
+from pertoken.report.market import OTHERS, Row, about_mix, offer_document, per_million, where, whole
 from pertoken.report.text import bullets, headline, plain, table, wrap
 from pertoken.units import DAY, HOUR, MONTH, format_money
 
@@ -95,7 +95,7 @@ class Against:
                 f" ({self.source})", "  ", "  ",
             ),
             *wrap(
-                f"a mean request of {about_mix(self.mix)} pays {format_money(self.price)} and costs {format_money(usd.value)}"
+                f"a mean request of {about_mix(self.mix, [self.compared.offer])} pays {format_money(self.price)} and costs {format_money(usd.value)}"
                 f" here ({format_money(usd.low)} to {format_money(usd.high)})"
                 + (f": a margin of {margin.value:+.0%}" if margin else ""),
                 "  ", "  ",
@@ -260,7 +260,11 @@ class Against:
 
     def rows(self) -> list[Row]:
         """A flat line for each batch."""
-        return [{"offer": self.compared.offer.name, "usd_per_request": self.price, **row} for row in self.region.at()]
+        case = where(self.cost.deployment.model.name, self.cost)
+        return [
+            {**case, "offer": self.compared.offer.name, "usd_per_request": self.price, **row}
+            for row in self.region.at()
+        ]
 
     def chart(self) -> Any:
         """The region of batch, utilisation and rate at which cost is the price."""

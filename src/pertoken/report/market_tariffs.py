@@ -14,7 +14,7 @@ from pertoken.market.fairness import Fairness, Group, fairness, largest
 from pertoken.market.fit import FORMS, Fitted, ladder
 from pertoken.market.offers import Offer
 from pertoken.market.tariff import Requests, Tariff
-from pertoken.report.market import Row, about_mix
+from pertoken.report.market import Row, about_mix, where
 from pertoken.report.text import bullets, headline, plain, table, wrap
 from pertoken.serving.lengths import Array
 from pertoken.units import MILLION, format_money
@@ -175,8 +175,9 @@ class Tariffs:
 
     def rows(self) -> list[Row]:
         """A flat line for each tariff and group."""
+        case = where(self.cost.deployment.model.name, self.cost)
         return [
-            {"tariff": name, "moved": fair.moved, "by": by, **_group_document(g)}
+            {**case, "tariff": name, "moved": fair.moved, "by": by, **_group_document(g)}
             for name, (_, fair) in self.judged.items() for by in ("input", "output") for g in fair.groups(by)
         ]  # fmt: skip
 
