@@ -250,6 +250,7 @@ def test_every_view_is_written_in_every_form(tmp_path: Path, question: tuple[str
         (("llama-3.1-8b", "--trace", "none.csv"), "is no file"), (("llama-3.1-8b", "--json", "--csv"), "cannot both be given"),
         (("gpt-5", "--trace", "azure-2023-code"), "weights unpublished"), (("gpt-5", "--input", "5"),
         "both --input and --output"),
+        (("gpt-5", "--spend", "5/day"), "cannot be served here"),
         (("claude-opus",), "no vendor in genai-prices"), (("llama-3.1-8b", "--on", "1xgh200-96gb"), "no rent of"),
         (("llama-3.1-8b", "--trace", "mooncake-synthetic"), "the longest request has"),
     ],
@@ -264,3 +265,9 @@ def test_a_free_offer_buys_no_number_of_requests(tmp_path: Path) -> None:
     assert "charges nothing" in refused("market", *job, "--offer", "free/llama-3.1-8b", "--requests", "5")
     assert "free" in refused("market", *job, "--offer", "free/llama-3.1-8b", "--spend", "5/day")
     assert "free/llama-3.1-8b" in run("market", *job).out
+    assert "charges nothing" in refused("market", *job, "--trace", "azure-2023-code", "--offer", "free/llama-3.1-8b")
+
+
+def test_another_currency_at_the_rate_given() -> None:
+    assert "EUR at 0.5 EUR a dollar, as given)" in " ".join(run("market", *JOB, "--currency", "EUR=0.5").out.split())
+    assert "--currency is 'EUR'" in refused("market", *JOB, "--currency", "EUR")

@@ -122,6 +122,14 @@ def test_tariffs_are_linear_where_they_have_no_tiers(rows: list[tuple[int, float
     assert TIERED.scaled(3.0).charge(r) == pytest.approx(3.0 * TIERED.charge(r), rel=1e-12)
 
 
+def test_a_batch_pays_its_share() -> None:
+    r = requests((1000, 0, 0, 10), (1000, 0, 0, 10))
+    paid = Tariff(PRICES, batch=0.5).charge(r, np.array([False, True]))
+    assert paid[1] == pytest.approx(paid[0] / 2) and Tariff(PRICES, batch=0.5).charge(r) == pytest.approx(paid[0])
+    with pytest.raises(PertokenError, match="a batch pays 0 of the price"):
+        Tariff(PRICES, batch=0.0)
+
+
 def test_prices_that_are_not_listed_follow_the_input() -> None:
     assert Prices(2.0e-6, 4.0e-6).kinds == (2e-6, 2e-6, 2e-6, 4e-6)
     paid = Tariff(Prices(0.0, 0.0, request=0.01)).charge(requests((10, 0, 0, 1), (99, 9, 0, 1)))

@@ -136,7 +136,11 @@ def _unpublished(case: Mapping[str, Any], asked: Asked) -> View | None:
                 raise error from None
         else:
             return None
-    if "trace" in case and not asked.offers:
+    if asked.bill or asked.offers:
+        raise PertokenError(
+            f"{model[:60]!r}: weights unpublished, so it cannot be served here; name an open MODEL to hold the offer against"
+        )
+    if "trace" in case:
         raise PertokenError(
             f"{model[:60]!r}: weights unpublished, so there is no cost to hold a tariff against; give an open model with --offer"
         )
@@ -282,7 +286,7 @@ def _tariffs(case: Mapping[str, Any], asked: Asked) -> View:
     notes = []
     if float(cost.operating.moments.output) > float(cost.operating.moments.input):
         notes.append("outputs are longer than inputs in the mean: check that the trace's columns are not swapped")
-    return Tariffs(cost, chosen, asked.form, written, (*notes, *cost.assumed))
+    return Tariffs(cost, chosen, asked.form, written, _patient(case, cost), (*notes, *cost.assumed))
 
 
 def list_views(model: tuple[str, ...], history: bool, asked: Asked, cases: Sequence[Mapping[str, Any]]) -> list[View]:

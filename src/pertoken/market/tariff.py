@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pertoken.errors import PertokenError
 from pertoken.serving.lengths import Array, Lengths
@@ -140,25 +141,39 @@ class Tariff:
         By rising threshold.
     marginal : bool
         Whether a tier's prices hold for the tokens beyond its threshold alone. Vendors' hold for the whole request.
+    batch : float
+        What a request that may wait pays of this, above 0 [1].
     """
 
     base: Prices
     tiers: tuple[Tier, ...] = ()
     marginal: bool = False
+    batch: float = 1.0
 
     def __post_init__(self) -> None:
         above = [tier.above for tier in self.tiers]
         if any(not (math.isfinite(a) and a >= 0) for a in above) or sorted(set(above)) != above:
             raise PertokenError(f"tiers begin above {above}; thresholds must be finite, rise and differ")
+        if not 0.0 < self.batch <= 1.0:
+            raise PertokenError(f"a batch pays {self.batch:g} of the price; it must be above 0 and at most 1")
 
     def bands(self) -> Iterator[tuple[float, float, Prices]]:
         """Each threshold, the next one and the prices between."""
         starts = [0.0, *(tier.above for tier in self.tiers), math.inf]
         yield from zip(starts, starts[1:], (self.base, *(t.prices for t in self.tiers)), strict=False)
 
-    def charge(self, requests: Requests) -> Array:
-        """What each request pays [$]."""
-        return self._by_position(requests) if self.marginal else self._by_request(requests)
+    def charge(self, requests: Requests, waits: NDArray[np.bool_] | None = None) -> Array:
+        """What each request pays [$].
+
+        Parameters
+        ----------
+        requests : Requests
+            Token counts.
+        waits : ndarray of bool, optional
+            Which of them may wait, and so pay the batch's share; none if None.
+        """
+        paid = self._by_position(requests) if self.marginal else self._by_request(requests)
+        return paid if waits is None else np.where(waits, paid * self.batch, paid)
 
     def _by_request(self, r: Requests) -> Array:
         """A tier's prices for the whole request: a cliff at its threshold."""

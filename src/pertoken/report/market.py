@@ -12,6 +12,7 @@ from pertoken.market.breakeven import SelfHosting
 from pertoken.market.compare import Compared, cost_per_request, spread
 from pertoken.market.offers import Offer
 from pertoken.market.tariff import Requests
+from pertoken.money.currency import parse_currency
 from pertoken.report.text import bullets, headline, plain, table, wrap
 from pertoken.units import MILLION, format_money
 
@@ -45,6 +46,15 @@ def about_mix(mix: Requests, offers: Sequence[Offer] = ()) -> str:
     priced = any(offer.tariff.base.written is not None for offer in offers)
     parts = [f"{cached:,.0f} cached"] + ([f"{written:,.0f} written to the cache"] if priced and written else [])
     return f"{mix.input.mean():,.0f} input ({', '.join(parts)}) and {mix.output.mean():,.0f} output tokens"
+
+
+def elsewhere(cost: Cost, usd: float) -> str:
+    """An amount in the other currency that was asked for, in brackets."""
+    text = cost.scenario.get("currency")
+    if not text:
+        return ""
+    other = parse_currency(str(text))
+    return f" ({other.show(usd)} at {other.per_usd:g} {other.code} a dollar, as given)"
 
 
 def where(model: str, cost: Cost | None) -> Row:
@@ -112,7 +122,10 @@ class Hosts:
         return about_mix(self.mix, [row.offer for row in self.compared])
 
     def _usd(self) -> str:
-        return f"; it costs {format_money(cost_per_request(self.cost).value)} here" if self.cost else ""
+        if not self.cost:
+            return ""
+        usd = cost_per_request(self.cost).value
+        return f"; it costs {format_money(usd)}{elsewhere(self.cost, usd)} here"
 
     def _heads(self) -> list[str]:
         heads = ["offer", "input $/M", "cached", "output", "ratio", "all $/M"]

@@ -11,7 +11,7 @@ from pertoken.market.breakeven import SelfHosting
 from pertoken.market.compare import Compared, cost_per_request
 from pertoken.market.implied import Region, TierCheck, tiers
 from pertoken.market.tariff import Requests
-from pertoken.report.market import OTHERS, Row, about_mix, offer_document, per_million, where, whole
+from pertoken.report.market import OTHERS, Row, about_mix, elsewhere, offer_document, per_million, where, whole
 from pertoken.report.text import bullets, headline, plain, table, wrap
 from pertoken.units import DAY, HOUR, MONTH, format_money
 
@@ -95,7 +95,8 @@ class Against:
                 f" ({self.source})", "  ", "  ",
             ),
             *wrap(
-                f"a mean request of {about_mix(self.mix, [self.compared.offer])} pays {format_money(self.price)} and costs {format_money(usd.value)}"
+                f"a mean request of {about_mix(self.mix, [self.compared.offer])} pays {format_money(self.price)} and costs"
+                f" {format_money(usd.value)}{elsewhere(self.cost, usd.value)}"
                 f" here ({format_money(usd.low)} to {format_money(usd.high)})"
                 + (f": a margin of {margin.value:+.0%}" if margin else ""),
                 "  ", "  ",

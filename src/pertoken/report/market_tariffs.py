@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from pertoken.cost import Cost
 from pertoken.market.costs import RequestCosts
@@ -36,6 +38,8 @@ class Tariffs:
         Which fitted tariff is shown by length, where no offer is given.
     written : float
         Share of the uncached input that is written to a vendor's cache, for their prices.
+    patient : float or None
+        Cost of a request without latency goals over that with them [1].
     assumed : tuple of str
         What was taken for granted.
     """
@@ -44,6 +48,7 @@ class Tariffs:
     offers: Sequence[Offer] = ()
     form: str = "flat"
     written: float = 0.0
+    patient: float | None = None
     assumed: tuple[str, ...] = ()
 
     @cached_property
@@ -74,8 +79,8 @@ class Tariffs:
         billed = Requests(r.input, r.output, r.cached, (r.input - r.cached) * self.written)
         for offer in self.offers:
             charge = offer.tariff.charge(billed)
-            factor = float(self.cost_of_each.sum() / charge.sum())
-            found[offer.name] = (offer.tariff.scaled(factor), fairness(r, self.cost_of_each, charge))
+            fair = fairness(r, self.cost_of_each, charge)
+            found[offer.name] = (offer.tariff.scaled(fair.total / float(charge.sum())), fair)
         for fit in self.fitted:
             found[FORMS[fit.form]] = (fit.tariff, fairness(r, self.cost_of_each, fit.tariff.charge(r)))
         return found
@@ -146,11 +151,24 @@ class Tariffs:
             f"{name} {max(gain, 0.0):.2%}" for name, gain in steps
         )  # the fit is within a millionth of the least
         found.append(f"What each price buys, in share of revenue no longer moved: {gains}.")
+        if self.patient and self.requests.input.size > 1:
+            found.append(
+                f"A request that may wait costs {self.patient:.0%} of one that may not, so a batch discount of"
+                f" {1 - self.patient:.0%} is cost. Were every second request to wait for half the price, as most vendors sell it,"
+                f" {self.batch_moved():.2%} of revenue would move."
+            )
         found.append(
             "moved: half the sum of what requests pay beyond or below their cost, over the revenue. A cost is that of a request's"
             " own positions in the batch of the operating point, with idle time spread in proportion."
         )
         return found
+
+    def batch_moved(self, discount: float = 0.5) -> float:
+        """Share of revenue moved if every second request waits and pays less by ``discount``, under the shown tariff [1]."""
+        waits = np.arange(self.requests.input.size) % 2 == 1
+        tariff = replace(self.judged[self.shown][0], batch=1.0 - discount)
+        cost = np.where(waits, self.cost_of_each * (self.patient or 1.0), self.cost_of_each)
+        return fairness(self.requests, cost, tariff.charge(self.requests, waits)).moved
 
     def document(self) -> Row:
         """Plain data."""
@@ -169,6 +187,8 @@ class Tariffs:
                 for name, (tariff, fair) in self.judged.items()
             ],
             "shown": self.shown,
+            "patient_share": self.patient,
+            "batch_at_half_price_moved": self.batch_moved() if self.patient else None,
             "assumed": list(self.assumed),
             "scenario": dict(self.cost.scenario),
         }  # fmt: skip
