@@ -39,7 +39,8 @@ ARGUMENTS = st.lists(
     st.one_of(
         st.sampled_from([
             "price", "explain", "curve", "market", "--ratios", "--history", "--offer", "groq/llama-3.1-8b-instant", "--spend",
-            "9/day", "--requests", "--usage", "--written", "--redundancy", "--tariff", "gpt-5", "--trace", "azure-2023-code", "--what-if", "all", "kv-fp8", "--depth", "--cite", "--chart", "receipt", "list",
+            "9/day", "--requests", "--usage", "--written", "--redundancy", "--tariff", "gpt-5", "--trace", "azure-2023-code",
+            "--what-if", "all", "kv-fp8", "--depth", "--cite", "--chart", "receipt", "list",
             "show", "model", "models", "accelerator", "engine", "llama-3.1-8b", "gemma-3-1b", "h100-sxm", "--json", "--csv",
             "--positions", "--view", "--who", "1,11", "long-run", "occupant", "-h", "--version", "--", "-", "8xh100-sxm",
             "1e5", "-1", "nan", "fp8",

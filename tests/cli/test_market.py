@@ -86,7 +86,7 @@ def test_usage_by_day_in_three_conventions_is_one_bill(tmp_path: Path, header: s
     (tmp_path / "u.csv").write_text("\n".join([header, *rows]) + "\n")
     (tmp_path / "own.csv").write_text(OWN)
     found = market(
-        *JOB, "--usage", str(tmp_path / "u.csv"), "--offers", str(tmp_path / "own.csv"), "--offer", "mine/llama-3.1-8b"
+        *JOB, "--usage", str(tmp_path / "u.csv"), "--prices", str(tmp_path / "own.csv"), "--offer", "mine/llama-3.1-8b"
     )
     daily = (4_500_000 - 2_250_000) * 0.2e-6 + 2_250_000 * 0.02e-6 + 450_000 * 0.9e-6
     assert found["bill"]["api_usd_per_month"] == pytest.approx(daily * 30.4375, rel=1e-9)
@@ -245,7 +245,7 @@ def test_every_view_is_written_in_every_form(tmp_path: Path, question: tuple[str
         (("llama-3.1-8b", "--written", "2"), "--written is 2"), (("llama-3.1-8b", "--tariff", "x"), "--tariff is 'x'"),
         (("llama-3.1-8b", "--spend", "1/day", "--requests", "5"), "cannot both be given"), (("--ratios", "--history"),
         "cannot both"),
-        (("llama-3.1-8b", "--offers", "none.csv"), "is not a file"), (("llama-3.1-8b", "--usage", "none.csv"), "is no file"),
+        (("llama-3.1-8b", "--prices", "none.csv"), "is not a file"), (("llama-3.1-8b", "--usage", "none.csv"), "is no file"),
         (("llama-3.1-8b", "--today", "soon"), "--today is 'soon'"), (("llama-3.1-8b", "-o", "x.pdf"), "no known form"),
         (("llama-3.1-8b", "--trace", "none.csv"), "is no file"), (("llama-3.1-8b", "--json", "--csv"), "cannot both be given"),
         (("gpt-5", "--trace", "azure-2023-code"), "weights unpublished"), (("gpt-5", "--input", "5"),
@@ -261,7 +261,7 @@ def test_bad_questions_get_a_sentence(arguments: tuple[str, ...], said: str) -> 
 
 def test_a_free_offer_buys_no_number_of_requests(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text(OWN)
-    job = (*JOB, "--offers", str(tmp_path / "own.csv"))
+    job = (*JOB, "--prices", str(tmp_path / "own.csv"))
     assert "charges nothing" in refused("market", *job, "--offer", "free/llama-3.1-8b", "--requests", "5")
     assert "free" in refused("market", *job, "--offer", "free/llama-3.1-8b", "--spend", "5/day")
     assert "free/llama-3.1-8b" in run("market", *job).out

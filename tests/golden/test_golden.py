@@ -81,6 +81,16 @@ CASES: dict[str, tuple[str, ...]] = {
     "market-120b.json": ("market", "gpt-oss-120b", "--on", "2xh100-sxm", "--json"),
     "market-offer.txt": ("market", "llama-3.3-70b", *JOB[2:], *GROQ, "--spend", "4000/month", "--utilisation", "0.4"),
     "market-offer.json": ("market", "llama-3.3-70b", *JOB[2:], *GROQ, "--spend", "4000/month", "--json"),
+    "market-tiers.txt": (
+        "market",
+        "llama-4-maverick",
+        "--on",
+        "8xh200-sxm",
+        "--dtype",
+        "fp8",
+        "--offer",
+        "anthropic/claude-sonnet-4-5",
+    ),
     "market-chat.txt": ("market", *JOB[1:], "--trace", "azure-2023-conversation"),
     "market-agents.txt": (
         "market",

@@ -40,7 +40,7 @@ def providers() -> tuple[Any, ...]:
         from genai_prices import data
     except ImportError as error:
         raise PertokenError(
-            f"prices of vendors need the package {LIST}; install it with: pip install {LIST}, or give --offers FILE"
+            f"prices of vendors need the package {LIST}; install it with: pip install {LIST}, or give --prices FILE"
         ) from error
     return tuple(data.providers)
 
@@ -181,7 +181,7 @@ def read_own(path: Path) -> list[Offer]:
             raise PertokenError(f"{path.name} needs its offers as tables; write [[offers]] above {EXAMPLE}")
         rows = [(f"{path.name} offer {i}", e) for i, e in enumerate(entries, 1)]
     else:
-        raise PertokenError(f"--offers {path.name[:60]!r} has no known form; give .toml or .csv with {EXAMPLE}")
+        raise PertokenError(f"--prices {path.name[:60]!r} has no known form; give .toml or .csv with {EXAMPLE}")
     if not rows:
         raise PertokenError(f"{path.name} has no offers; give at least one with {EXAMPLE}")
     return [_own(row, where) for where, row in rows]

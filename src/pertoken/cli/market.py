@@ -29,7 +29,7 @@ TITLE = "What vendors charge against what it costs"
     metavar="PROVIDER/MODEL",
     help="Look at an offer closely: what it implies, break-even.",
 )
-@click.option("--offers", "own", metavar="FILE", help="Offers of your own, TOML or CSV, in $ per million tokens.")
+@click.option("--prices", "own", metavar="FILE", help="Offers of your own, TOML or CSV, in $ per million tokens.")
 @click.option(
     "--spend", metavar="$/PERIOD", help="What you pay an API, such as 4000/month: what serving that yourself costs."
 )

@@ -180,7 +180,7 @@ def _hosts(case: Mapping[str, Any], asked: Asked) -> View:
     if not found:
         raise PertokenError(
             f"no offer of the weights of {str(case['model'])[:60]!r} is known to {offers.version()}; name one with --offer"
-            " PROVIDER/MODEL, or give --offers FILE"
+            " PROVIDER/MODEL, or give --prices FILE"
         )
     cost, mix, assumed = _priced(case, asked)
     if cost.rate is None:

@@ -144,19 +144,21 @@ class Against:
         checks = self.tiers
         if not checks:
             return ["It has no context tiers."]
-        doubles = checks[0].doubles_at
         found = [
             f"Its prices rise {c.price_step:.3g} times above {c.above:,.0f} input tokens, where a token of a prompt costs"
             + (f" {c.cost_step:.2f} times one of the traffic's mean length here." if c.cost_step else
                " something nobody can tell here: the model's context ends before.")
             for c in checks
         ]  # fmt: skip
-        where = (
-            f"of {doubles:,} tokens"
-            if doubles
-            else f"nowhere up to {self.cost.deployment.model.context_limit:,} tokens"
-        )
-        return [*found, f"A prompt's mean token costs twice the usual one at a length {where}."]
+        limit, single, doubles = (
+            self.cost.deployment.model.context_limit, checks[0].position_doubles_at, checks[0].doubles_at,
+        )  # fmt: skip
+        nowhere = f"nowhere up to the limit of {limit:,} tokens"
+        return [
+            *found,
+            f"Here the n-th input token costs twice the first {f'from position {single:,} on' if single else nowhere}, and a prompt's"
+            f" mean token twice the usual one {f'from {doubles:,} tokens on' if doubles else nowhere}.",
+        ]
 
     @property
     def tiers(self) -> list[TierCheck]:
