@@ -156,8 +156,8 @@ class Against:
         nowhere = f"nowhere up to the limit of {limit:,} tokens"
         return [
             *found,
-            f"Here the n-th input token costs twice the first {f'from position {single:,} on' if single else nowhere}, and a prompt's"
-            f" mean token twice the usual one {f'from {doubles:,} tokens on' if doubles else nowhere}.",
+            f"Here the n-th input token costs twice the first {f'from position {single:,} on' if single else nowhere}, and"
+            f" a prompt's mean token twice the usual one {f'from {doubles:,} tokens on' if doubles else nowhere}.",
         ]
 
     @property
