@@ -100,6 +100,15 @@ def test_writes_to_a_cache_are_counted_where_some_input_is_cached() -> None:
     assert compared(vendor, mix_of(cached)).usd_per_request == pytest.approx(750e-7 + 250 * 1.25e-6)
 
 
+@pytest.mark.parametrize("traffic", [{}, {"concurrency": 8}, {"rps": 3.0}, {"load": 0.3}, {"utilisation": "0.4"}])
+def test_a_request_costs_what_the_allocation_basis_says(traffic: dict[str, object]) -> None:
+    usage, spread_out = (pt.price("llama-3.1-8b", **JOB, **traffic, basis=basis) for basis in ("usage", "allocation"))
+    found, wanted = cost_per_request(usage), spread_out.per_request
+    assert found.value == pytest.approx(wanted.value, rel=1e-9)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), rel=1e-6)
+    assert cost_per_request(spread_out).value == pytest.approx(found.value, rel=1e-9)
+
+
 def test_what_a_router_passes_on_is_not_a_second_host() -> None:
     found = distinct(
         [

@@ -71,7 +71,6 @@ class Asked:
     @property
     def source(self) -> str:
         """The list and the day."""
-
         return f"{offers.version()}, prices of {self.day}"
 
 
@@ -104,7 +103,6 @@ def share_of(name: str, value: float | None, low: float, high: float) -> float |
 
 def views_of(cases: Sequence[Mapping[str, Any]], asked: Asked, traced: bool) -> list[View]:
     """What is shown of each case."""
-
     found: list[View] = []
     for case in cases:
         closed = files.find_name("models", str(case["model"])) is None and _unpublished(case, asked)
@@ -163,7 +161,6 @@ def _unpublished(case: Mapping[str, Any], asked: Asked) -> View | None:
 
 def _priced(case: Mapping[str, Any], asked: Asked) -> tuple[Cost, Requests, tuple[str, ...]]:
     """The cost, the mix as a vendor counts it, and what was assumed."""
-
     cost = price(**case)
     mix = mix_of(cost, asked.written)
     notes = [f"{asked.spare} spare machine{'s' * (asked.spare != 1)} (--redundancy)"]
@@ -175,7 +172,6 @@ def _priced(case: Mapping[str, Any], asked: Asked) -> tuple[Cost, Requests, tupl
 
 
 def _hosts(case: Mapping[str, Any], asked: Asked) -> View:
-
     found = offers.hosts(str(case["model"]), asked.day, asked.own)
     if not found:
         raise PertokenError(
@@ -194,7 +190,6 @@ def _hosts(case: Mapping[str, Any], asked: Asked) -> View:
 
 def _patient(case: Mapping[str, Any], cost: Cost) -> float | None:
     """Cost of a request without latency goals over that with them; None where traffic or goals were given."""
-
     if cost.workload.mode != "saturated":
         return None
     free = {"ttft": 1e6, "tpot": 1e6, "on": cost.scenario["on"]}
@@ -203,7 +198,6 @@ def _patient(case: Mapping[str, Any], cost: Cost) -> float | None:
 
 def _against(case: Mapping[str, Any], asked: Asked) -> list[View]:
     """Each offer against the deployment; the cheapest host where none is named."""
-
     case = {**case, **_usage_knobs(case, asked.usage)}
     cost, mix, assumed = _priced(case, asked)
     if asked.usage:
@@ -236,7 +230,6 @@ def _against(case: Mapping[str, Any], asked: Asked) -> list[View]:
 
 def _usage_knobs(case: Mapping[str, Any], usage: Usage | None) -> dict[str, Any]:
     """Lengths of a mean request from a usage table, and its cached share."""
-
     if usage is None:
         return {}
     clash = [name for name in ("input", "output", "cached", "trace") if name in case]
@@ -261,7 +254,6 @@ def _usage_notes(usage: Usage) -> list[str]:
 
 
 def _bill(asked: Asked, cost: Cost, price: float) -> Bill | None:
-
     if asked.usage is not None:
         each = cost.operating.moments
         per_day = float((asked.usage.input.mean() + asked.usage.output.mean()) / float(each.input + each.output))

@@ -49,10 +49,16 @@ def mix_of(cost: Cost, written: float | None = None) -> Requests:
 
 
 def cost_per_request(cost: Cost) -> Interval:
-    """The bill over its requests, idle time included; idle time keeps its value at low and high [$]."""
-    requests = cost.requests_per_s * cost.bill.period_s
-    idle = cost.bill.idle_usd / requests
-    return Interval(*(getattr(cost.per_request, case) + idle for case in CASES))
+    """The bill over its requests, idle time included [$].
+
+    A slower engine makes each request dearer where the utilisation is given, idle time with it; where the request rate is given,
+    it is busier and the bill is the same.
+    """
+    usd = cost.bill.usd / (cost.requests_per_s * cost.bill.period_s)
+    if cost.workload.mode in ("rps", "load"):
+        return Interval(usd, usd, usd)
+    each = cost.per_request
+    return Interval(*(usd * getattr(each, case) / each.value for case in CASES))
 
 
 def compared(offer: Offer, mix: Requests, cost: Interval | None = None) -> Compared:

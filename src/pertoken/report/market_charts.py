@@ -144,7 +144,9 @@ def transfers(view: Tariffs) -> Any:
     for name, (_, each) in view.judged.items():
         x, y = each.lorenz()
         label = f"{name} ({each.moved:.1%} moved)"
-        curves += [{"cost": float(a), "gap": max(0.0, float(a - b)), "tariff": label} for a, b in zip(x, y, strict=True)]
+        curves += [
+            {"cost": float(a), "gap": max(0.0, float(a - b)), "tariff": label} for a, b in zip(x, y, strict=True)
+        ]
     lines = _of(alt, curves).mark_line().encode(
         x=alt.X("cost:Q", title="share of all cost, requests that pay least for theirs first", axis=alt.Axis(format="%")),
         y=alt.Y("gap:Q", title="share of revenue still owed", axis=alt.Axis(format="%")),
