@@ -28,6 +28,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pertoken.serving.prefixes import ranges
+
 CATALOG = Path(__file__).resolve().parent.parent / "src" / "pertoken" / "catalog"
 READ = dt.date(2026, 11, 22)  # the day the folder was collected
 WHEEL = "as bundled in the PyPI wheel aiconfigurator-core 0.12.0"
@@ -286,6 +288,18 @@ def import_trace(source: Path, target: Path) -> int:
     return len(rows)
 
 
+def import_blocks(source: Path, target: Path) -> int:
+    """Arrival [s from the first], input and output [token] and hashes of blocks of 512 tokens, as a gzipped CSV."""
+    rows = sorted(map(json.loads, source.read_text("utf-8").splitlines()), key=lambda row: row["timestamp"])
+    out = io.StringIO()
+    out.write("arrival_s,input,output,blocks\n")
+    for row in rows:
+        arrival = (row["timestamp"] - rows[0]["timestamp"]) / 1000
+        out.write(f"{arrival:.3f},{row['input_length']},{row['output_length']},{ranges(row['hash_ids'])}\n")
+    write(target, gzip.compress(out.getvalue().encode(), 9, mtime=0))
+    return len(rows)
+
+
 def doubts(row: Mapping[str, str]) -> str:
     """What a reader should know before trusting one rent."""
     found = []
@@ -359,13 +373,17 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="check the catalog's models")
     chosen = parser.parse_args()
     if chosen.folder:
-        traces = chosen.folder / "traces" / "azure_2023"
+        traces, mooncake = (chosen.folder / "traces" / name for name in ("azure_2023", "mooncake"))
         counts = {
             "models": import_models(chosen.folder / "model_configs", CATALOG / "models"),
             "conversation": import_trace(traces / "AzureLLMInferenceTrace_conv.csv",
                                          CATALOG / "traces" / "azure-2023-conversation.csv.gz"),
             "code": import_trace(traces / "AzureLLMInferenceTrace_code.csv",
                                  CATALOG / "traces" / "azure-2023-code.csv.gz"),
+            "Mooncake conversation": import_blocks(mooncake / "conversation_trace.jsonl",
+                                                   CATALOG / "traces" / "mooncake-conversation.csv.gz"),
+            "Mooncake synthetic": import_blocks(mooncake / "synthetic_trace.jsonl",
+                                                CATALOG / "traces" / "mooncake-synthetic.csv.gz"),
         }  # fmt: skip
         print(", ".join(f"{n} {what}" for what, n in counts.items()), file=sys.stderr)
     found = check(CATALOG) if chosen.check else []

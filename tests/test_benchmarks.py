@@ -92,3 +92,8 @@ def test_many_positions_are_far_quicker_than_one_by_one(capsys: pytest.CaptureFi
     ratios = load("positions").main(many=100_000, rounds=3, singles=20)
     assert min(ratios.values()) > 200
     assert "positions/s" in capsys.readouterr().out
+
+
+def test_a_trace_is_priced_far_quicker_than_request_by_request(capsys: pytest.CaptureFixture[str]) -> None:
+    assert load("market").main(many=100_000, rounds=3, singles=10) > 100
+    assert "requests/s" in capsys.readouterr().out

@@ -139,7 +139,11 @@ KNOBS: Mapping[str, Knob] = {
         ),
         Knob("output", "text", "Output tokens, written as --input.", "traffic", "token"),
         Knob("cached", "number", "Share of the input found in the prefix cache (default: 0).", "traffic", "", 0, 1),
-        Knob("trace", "text", "Lengths from a CSV with input and output columns, or a shipped trace.", "traffic"),
+        Knob("trace", "text", "Lengths from a CSV (input, output, and cached if known) or JSONL, or a shipped trace.", "traffic"),
+        Knob(
+            "prefix_cache", "count", "Tokens that the prefix cache of a trace with block hashes keeps, least recently used out"
+            " first (default: all).", "traffic", "token", 512, 1e15,
+        ),
         Knob("concurrency", "number", "Requests in flight.", "traffic", "requests", 1, 1e6),
         Knob("rps", "number", "Requests per second.", "traffic", "1/s", 1e-9, 1e9),
         Knob("load", "number", "Share of the highest rate that meets the goals.", "traffic", "", 1e-9, 1),

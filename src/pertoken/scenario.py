@@ -149,7 +149,7 @@ class Resolver:
         if "trace" in given:
             if len(given) > 1:
                 raise PertokenError(f"--trace and --{given[0]} cannot both be given; leave one out")
-            return traces.load_lengths(self.knobs["trace"])
+            return self._found(traces.load_lengths(self.knobs["trace"], self.knobs.get("prefix_cache")))
         if len(given) == 2:
             return lengths_from_text(self.knobs["input"], self.knobs["output"])
         shipped = traces.load_lengths(traces.DEFAULT)
@@ -164,6 +164,14 @@ class Resolver:
         self.assumed.append(f"{other} of {means[other]} tokens, the mean of the Azure 2023 conversation trace")
         texts = means | {given[0]: self.knobs[given[0]]}
         return lengths_from_text(texts["input"], texts["output"])
+
+    def _found(self, lengths: Lengths) -> Lengths:
+        """A trace's lengths, without the cached tokens that it tells where their share was given."""
+        if lengths.found is None:
+            if "prefix_cache" in self.knobs:
+                raise PertokenError(f"--prefix-cache needs block hashes, and {lengths.origin} has none; give --cached")
+            return lengths
+        return replace(lengths, found=None) if "cached" in self.knobs else lengths
 
     def _within_limit(self, lengths: Lengths) -> Lengths:
         """The default lengths without the requests that a short model cannot take."""
@@ -192,9 +200,9 @@ class Resolver:
                 if name not in self.knobs:
                     self.assumed.append(f"{name.upper()} goal of {format_seconds(value)}")
         cached = self.knobs.get("cached", 0.0)
-        if "cached" not in self.knobs:
+        if lengths.found is None and "cached" not in self.knobs:
             self.assumed.append("no input is found in a prefix cache")
-        elif cached:
+        elif cached or lengths.found is not None:
             self.assumed.append(
                 "the cache of found prefixes is kept in accelerator memory, so loading it costs nothing"
             )

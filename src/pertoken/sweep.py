@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pertoken.attribution.ledger import Entry, by_token, ledger
+from pertoken.cost import Cost
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
 from pertoken.money.rate import Rate
 from pertoken.serving.lengths import Array, Moments
 from pertoken.serving.operating import at_concurrency
-from pertoken.serving.steady import Steady, in_system
+from pertoken.serving.steady import Steady, in_system, most_finished, most_resident
 from pertoken.units import MILLION
 
+POINTS = 160  # batches of one deployment
 TOLERANCE = 1e-5  # relative error of the requests in flight in a sweep
 
 
@@ -87,3 +90,34 @@ def sweep(deployment: Deployment, input_tokens: Any, output_tokens: Any, concurr
         state.tpot_s,
         lanes * np.minimum(in_flight / lanes, 1.0) * state.rate * outputs,
     )
+
+
+def batches(cost: Cost) -> tuple[Array, dict[str, Array]]:
+    """Batches from one sequence to the most that fit, and what tokens of each kind cost there [$ or s per million].
+
+    Parameters
+    ----------
+    cost : Cost
+        Model, machine and lengths; its own traffic does not matter.
+    """
+    batch, _, state, kept = by_batch(cost)
+    return batch[kept], {name: value[kept] for name, value in per_million(cost, state).items()}
+
+
+def by_batch(cost: Cost) -> tuple[Array, Array, Steady, NDArray[np.bool_]]:
+    """Batches, requests in flight, the states, and which are reached: where the token budget is full, more requests wait."""
+    d, moments = cost.deployment, cost.operating.moments
+    most = float(most_resident(d, moments))
+    in_flight = np.geomspace(1.0, max(most, 1.0), POINTS)
+    state = at_concurrency(d, moments, in_flight)
+    # where the token budget is full, more requests in flight wait and the batch stays
+    kept = np.concatenate(([True], np.diff(state.finished) > 1e-6 * state.finished[1:]))
+    kept &= state.finished < most_finished(d, moments) * (1.0 - 1e-6)
+    return np.broadcast_to(state.batch, kept.shape) * d.split.lanes, in_flight * d.split.lanes, state, kept
+
+
+def per_million(cost: Cost, state: Any) -> dict[str, Array]:
+    """Fair shares of input and output in states that are arrays, idle time left out [$ or s per million]."""
+    totals, tokens = by_token(ledger(state)), cost.tokens_per_request
+    unit = cost.deployment.split.tp * MILLION * (cost.rate.usd_per_second if cost.rate else 1.0)
+    return {name: np.asarray(totals[name] * unit / state.finished / tokens[name]) for name in ("input", "output")}

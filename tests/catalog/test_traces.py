@@ -10,6 +10,7 @@ from pertoken.catalog import files, traces
 
 @pytest.mark.parametrize(("name", "requests", "inputs", "outputs"), [
     ("azure-2023-conversation", 19_366, 1154.7, 211.1), ("azure-2023-code", 8_819, 2047.8, 27.9),
+    ("mooncake-conversation", 12_031, 12035.1, 342.6), ("mooncake-synthetic", 3_993, 15325.5, 149.1),
 ])  # fmt: skip
 def test_counts_and_means(name: str, requests: int, inputs: float, outputs: float) -> None:
     found = traces.load_lengths(name)
@@ -21,7 +22,7 @@ def test_counts_and_means(name: str, requests: int, inputs: float, outputs: floa
 
 def test_the_default_is_shipped() -> None:
     assert traces.DEFAULT in traces.names()
-    assert len(traces.names()) == 2
+    assert len(traces.names()) == 4
 
 
 def test_attribution() -> None:
@@ -35,3 +36,6 @@ def test_attribution() -> None:
     everything = (files.ROOT / "NOTICE.md").read_text(encoding="utf-8")
     for source in ("aiconfigurator", "Apache-2.0", "traces/", "rates/"):
         assert source in everything
+    for needed in ("Mooncake", "Apache License 2.0", "12,031", "3,993", "https://github.com/kvcache-ai/Mooncake"):
+        assert needed in notice, needed
+    assert "genai-prices" in everything

@@ -23,7 +23,7 @@ SANE: dict[str, list[Any]] = {
     "efficiency": ["nowhere.toml", "", "."],
     "token_budget": [16, "8k", 1e7], "max_sequences": [1, 256, 1_000_000],
     "input": [1, 1000, "uniform:5-900", "p50=1020,p90=2734", 100_000], "output": [1, 2, 500, "uniform:1-2"],
-    "cached": [0, 0.5, 1], "trace": ["azure-2023-code"],
+    "cached": [0, 0.5, 1], "trace": ["azure-2023-code", "mooncake-conversation"], "prefix_cache": [512, "1M"],
     "concurrency": [1, 17.5, 1e6], "rps": [1e-9, 1, 40], "load": [1e-9, 0.5, 1],
     "ttft": ["2s", 1e-6, 1e6], "tpot": ["50ms", 1e6, 0.004],
     "rate": ["rent", "rent:2.5", "power:0.1", "rent:1e-9", "rent:10000", "own", "own:1600,life=4y,power=0.30", "rent:spot"],
@@ -38,7 +38,9 @@ INSANE: list[Any] = [
 ARGUMENTS = st.lists(
     st.one_of(
         st.sampled_from([
-            "price", "explain", "curve", "--what-if", "all", "kv-fp8", "--depth", "--cite", "--chart", "receipt", "list",
+            "price", "explain", "curve", "market", "--ratios", "--history", "--offer", "groq/llama-3.1-8b-instant", "--spend",
+            "9/day", "--requests", "--usage", "--written", "--redundancy", "--tariff", "gpt-5", "--trace", "azure-2023-code",
+            "--what-if", "all", "kv-fp8", "--depth", "--cite", "--chart", "receipt", "list",
             "show", "model", "models", "accelerator", "engine", "llama-3.1-8b", "gemma-3-1b", "h100-sxm", "--json", "--csv",
             "--positions", "--view", "--who", "1,11", "long-run", "occupant", "-h", "--version", "--", "-", "8xh100-sxm",
             "1e5", "-1", "nan", "fp8",

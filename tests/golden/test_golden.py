@@ -19,6 +19,7 @@ HOME = (
     "price", "llama-3.1-8b", "--on", "1xrtx-4090", "--dtype", "q4_k_m", "--engine", "llamacpp", "--concurrency", "1",
     "--input", "1000", "--output", "300",
 )  # fmt: skip
+GROQ = ("--offer", "groq/llama-3.3-70b-versatile")
 CASES: dict[str, tuple[str, ...]] = {
     "price-70b.txt": JOB,
     "price-70b.json": (*JOB, "--json"),
@@ -69,6 +70,44 @@ CASES: dict[str, tuple[str, ...]] = {
     "answers-70b.txt": ("answers",),
     "answers-70b.json": ("answers", "--json"),
     "answers-8b-batch-1.txt": ("answers", "llama-3.1-8b", "--on", "1xh100-sxm", "--concurrency", "1"),
+    "market-70b.txt": ("market", "llama-3.3-70b", *JOB[2:]),
+    "market-cases.txt": (
+        "market",
+        "llama-3.3-70b",
+        *JOB[2:],
+        "--rate",
+        "rent",
+        "--rate",
+        "own",
+        "--utilisation",
+        "0.5",
+    ),
+    "market-120b.json": ("market", "gpt-oss-120b", "--on", "2xh100-sxm", "--json"),
+    "market-offer.txt": ("market", "llama-3.3-70b", *JOB[2:], *GROQ, "--spend", "4000/month", "--utilisation", "0.4"),
+    "market-offer.json": ("market", "llama-3.3-70b", *JOB[2:], *GROQ, "--spend", "4000/month", "--json"),
+    "market-tiers.txt": (
+        "market",
+        "llama-4-maverick",
+        "--on",
+        "8xh200-sxm",
+        "--dtype",
+        "fp8",
+        "--offer",
+        "anthropic/claude-sonnet-4-5",
+    ),
+    "market-chat.txt": ("market", *JOB[1:], "--trace", "azure-2023-conversation"),
+    "market-agents.txt": (
+        "market",
+        *JOB[1:],
+        "--trace",
+        "mooncake-conversation",
+        "--offer",
+        "anthropic/claude-sonnet-4-5",
+    ),
+    "market-ratios.txt": ("market", "--ratios"),
+    "market-history.txt": ("market", "gpt-oss-120b", "--history"),
+    "market-closed.txt": ("market", "claude-sonnet-4-5"),
+    "help-market.txt": ("market", "--help"),
 }
 HEAD = {"list-rates.txt": 12, "show-accelerator.txt": 24}  # lines kept of what grows with the catalog
 NOISE = 1e-9  # a figure this small beside the others is rounding of the machine at hand

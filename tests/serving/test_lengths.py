@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pertoken.errors import PertokenError
+from pertoken.serving.columns import Columns, pick
 from pertoken.serving.lengths import Lengths, Moments
-from pertoken.serving.trace import lengths_from_rows, lengths_from_text, parse_distribution, pick_columns
+from pertoken.serving.trace import lengths_from_rows, lengths_from_text, parse_distribution
 from pertoken.serving.workload import Goals, Workload
 
 REQUESTS = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 30)), min_size=1, max_size=8)
@@ -121,10 +122,10 @@ def test_traces_name_the_line_at_fault() -> None:
 
 
 def test_columns_are_found_by_their_spellings() -> None:
-    assert pick_columns(["TIMESTAMP", "ContextTokens", "GeneratedTokens"], "t") == (1, 2)
-    assert pick_columns(["output_length", "input_length"], "t") == (1, 0)
+    assert pick(["TIMESTAMP", "ContextTokens", "GeneratedTokens"], "t") == Columns((1,), (), (), (2,))
+    assert pick(["output_length", "input_length"], "t") == Columns((1,), (), (), (0,))
     with pytest.raises(PertokenError, match="no output column"):
-        pick_columns(["input", "x"], "t")
+        pick(["input", "x"], "t")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,11 @@ def _in_local_cache(name: str) -> Path | None:
     return max(configs, key=lambda path: path.stat().st_mtime, default=None)
 
 
+def is_closed(text: str) -> bool:
+    """Whether a name is that of a model whose weights nobody published."""
+    return bool(_CLOSED.match(text.strip().lower()))
+
+
 def load_checkpoint(text: str) -> Checkpoint:
     """Find a model.
 
@@ -80,9 +85,9 @@ def load_checkpoint(text: str) -> Checkpoint:
     local = _in_local_cache(text)
     if local:
         return _from_files(local, text)
-    if _CLOSED.match(text.strip().lower()):
+    if is_closed(text):
         raise PertokenError(
-            f"{text[:60]!r}: weights unpublished, so its cost cannot be computed from shapes; compare an open model with the"
-            " vendor's price instead (market)"
+            f"{text[:60]!r}: weights unpublished, so its cost cannot be computed from shapes; see its offers with pertoken market"
+            f" {text[:60].strip()}, or compare an open model with a vendor's price"
         )
     raise files.unknown("models", text, "; a config.json or its folder works too")

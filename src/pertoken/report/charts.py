@@ -14,7 +14,6 @@ import numpy as np
 
 from pertoken.attribution.at import At
 from pertoken.attribution.crossing import grid
-from pertoken.attribution.ledger import by_token, ledger
 from pertoken.cost import Cost
 from pertoken.errors import PertokenError
 from pertoken.report import curve_text as report
@@ -22,9 +21,8 @@ from pertoken.report.curve import Curve
 from pertoken.report.curve_text import HEADS, columns, labels
 from pertoken.report.export import write_whole
 from pertoken.serving.lengths import Array
-from pertoken.serving.operating import at_concurrency, at_rate
-from pertoken.serving.steady import most_finished, most_resident
-from pertoken.units import MILLION
+from pertoken.serving.operating import at_rate
+from pertoken.sweep import batches, per_million
 
 POINTS = 160  # of a line
 PICTURES = (".png", ".svg")
@@ -158,32 +156,6 @@ def _cases(curves: Sequence[Curve], token: str) -> Any:
     return lines.properties(width=360, height=300, title=f"{token} tokens")
 
 
-def batches(cost: Cost) -> tuple[Array, dict[str, Array]]:
-    """Batches from one sequence to the most that fit, and what tokens of each kind cost there [$ or s per million].
-
-    Parameters
-    ----------
-    cost : Cost
-        Model, machine and lengths; its own traffic does not matter.
-    """
-    d, moments = cost.deployment, cost.operating.moments
-    most = float(most_resident(d, moments))
-    state = at_concurrency(d, moments, np.geomspace(1.0, max(most, 1.0), POINTS))
-    # where the token budget is full, more requests in flight wait and the batch stays
-    kept = np.concatenate(([True], np.diff(state.finished) > 1e-6 * state.finished[1:]))
-    kept &= state.finished < most_finished(d, moments) * (1.0 - 1e-6)
-    batch = np.broadcast_to(state.batch, kept.shape) * d.split.lanes
-    found = _per_million(cost, state)
-    return batch[kept], {name: value[kept] for name, value in found.items()}
-
-
-def _per_million(cost: Cost, state: Any) -> dict[str, Array]:
-    """Fair shares of input and output in states that are arrays, idle time left out [$ or s per million]."""
-    totals, tokens = by_token(ledger(state)), cost.tokens_per_request
-    unit = cost.deployment.split.tp * MILLION * (cost.rate.usd_per_second if cost.rate else 1.0)
-    return {name: np.asarray(totals[name] * unit / state.finished / tokens[name]) for name in ("input", "output")}
-
-
 def loads(cost: Cost) -> tuple[Array, dict[str, Array], Array]:
     """Loads up to 1, what tokens cost there without idle time [$ or s per million], and the share of paid time worked.
 
@@ -198,7 +170,7 @@ def loads(cost: Cost) -> tuple[Array, dict[str, Array], Array]:
     load = np.geomspace(0.01, 1.0, POINTS)
     lanes = cost.deployment.split.lanes
     state = at_rate(cost.deployment, cost.operating.moments, load * most / lanes)
-    return load, _per_million(cost, state), np.broadcast_to(state.busy, load.shape)
+    return load, per_million(cost, state), np.broadcast_to(state.busy, load.shape)
 
 
 def batch(costs: Sequence[Cost]) -> Any:

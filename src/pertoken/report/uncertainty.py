@@ -128,7 +128,9 @@ class Case:
         scaled = (
             np.clip(np.round(lengths.input * factor), 1.0, np.maximum(room, 1.0)) if factor != 1.0 else lengths.input
         )
-        workload = replace(c.workload, input=None, output=None, lengths=Lengths(scaled, lengths.output, lengths.origin))
+        found = None if lengths.found is None else np.minimum(lengths.found * factor, scaled)
+        scaled_lengths = Lengths(scaled, lengths.output, lengths.origin, found)
+        workload = replace(c.workload, input=None, output=None, lengths=scaled_lengths)
         try:
             return price_deployment(
                 c.deployment, workload, None, c.paid_share, rate_missing="", draw=c.draw, site=c.site

@@ -35,11 +35,14 @@ class Lengths:
         Tokens of each request; every request has at least one of each [token].
     origin : str
         Where the lengths come from, for the receipt.
+    found : ndarray, shape (requests,), optional
+        Input tokens of each request found in the prefix cache, where that is known request by request [token].
     """
 
     input: Array
     output: Array
     origin: str = "given"
+    found: Array | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("input", self.input), ("output", self.output)):
@@ -51,6 +54,12 @@ class Lengths:
                 raise PertokenError(
                     f"{name} length {first:g} is out of range; it must be from 1 to 1,000,000,000 tokens"
                 )
+        if self.found is not None and not (
+            self.found.shape == self.input.shape and ((self.found >= 0) & (self.found <= self.input)).all()
+        ):
+            raise PertokenError(
+                "cached tokens are part of a request's input; give one value from 0 to it for each request"
+            )
 
     @classmethod
     def fixed(cls, input_tokens: float, output_tokens: float) -> Lengths:
@@ -68,11 +77,12 @@ class Lengths:
         Parameters
         ----------
         cached : float
-            Share of the input found in the prefix cache; at least one token of each prompt is computed.
+            Share of the input found in the prefix cache, where ``found`` does not say it; at least one token of each prompt is
+            computed.
         contexts : int
             Groups of equal weight into which decode contexts are binned (1 suffices where cost is linear in context).
         """
-        found = np.minimum(self.input * cached, self.input - 1.0)
+        found = np.minimum(self.input * cached if self.found is None else self.found, self.input - 1.0)
         fresh = self.input - found
         pairs = fresh * found + fresh * (fresh + 1.0) / 2.0
         return Moments(

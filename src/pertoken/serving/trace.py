@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +16,6 @@ from pertoken.serving.lengths import MOST_TOKENS, Array, Lengths
 from pertoken.units import parse_count
 
 SAMPLES = 64  # points that stand for a distribution
-INPUT_COLUMNS = ("input", "contexttokens", "input_tokens", "prompt_tokens", "input_length", "num_prefill_tokens", "isl")
-OUTPUT_COLUMNS = (
-    "output", "generatedtokens", "output_tokens", "completion_tokens", "output_length", "num_decode_tokens", "osl",
-)  # fmt: skip
 _QUANTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]+)?)=([0-9][0-9_.,]*[kKmM]?)")
 
 
@@ -94,49 +92,36 @@ def lengths_from_text(input_text: str, output_text: str) -> Lengths:
     return Lengths(np.repeat(inputs, outputs.size), np.tile(outputs, inputs.size), origin)
 
 
-def pick_columns(header: Sequence[str], where: str) -> tuple[int, int]:
-    """Positions of the input and output columns in a trace's header.
-
-    Raises
-    ------
-    PertokenError
-        When either is missing, naming the accepted spellings.
-    """
-    names = [name.strip().strip('"').lower() for name in header]
-    places = []
-    for label, accepted in (("input", INPUT_COLUMNS), ("output", OUTPUT_COLUMNS)):
-        found = [names.index(name) for name in accepted if name in names]
-        if not found:
-            shown = ", ".join(names)[:80]
-            raise PertokenError(f"{where} has no {label} column (it has: {shown}); name one of {', '.join(accepted)}")
-        places.append(found[0])
-    return places[0], places[1]
-
-
-def lengths_from_rows(rows: Iterable[tuple[int, str, str]], where: str) -> Lengths:
-    """Lengths from the text cells of a trace.
+def lengths_from_rows(rows: Iterable[Sequence[Any]], where: str) -> Lengths:
+    """Lengths from the cells of a trace.
 
     Parameters
     ----------
-    rows : iterable of (line, input, output)
-        Line number for errors, and the two cells. Requests that generated nothing are refused like any other length
-        below 1.
+    rows : iterable of (line, input, output) or (line, input, output, cached)
+        Line number for errors, and the cells. Requests that generated nothing are refused like any other length below 1.
     where : str
         Name of the trace.
     """
-    inputs: list[float] = []
-    outputs: list[float] = []
-    for line, first, second in rows:
+    inputs, outputs, cached = array("d"), array("d"), array("d")
+    for line, first, second, *rest in rows:
         for label, cell, into in (("input", first, inputs), ("output", second, outputs)):
-            try:
-                value = float(cell)
-            except ValueError:
-                value = float("nan")
-            if not 1 <= value <= MOST_TOKENS:
-                raise PertokenError(
-                    f"{where} line {line}: {label} is {str(cell)[:40]!r}; it must be a number from 1 to {MOST_TOKENS:,.0f}"
-                )
-            into.append(value)
+            into.append(_cell(label, cell, where, line, 1.0, MOST_TOKENS))
+        if rest:
+            cached.append(_cell("cached", rest[0], where, line, 0.0, inputs[-1]))
     if not inputs:
         raise PertokenError(f"{where} has no requests; give a trace with at least one")
-    return Lengths(np.array(inputs), np.array(outputs), f"trace {where}, {len(inputs):,} requests")
+    found = np.array(cached) if any(cached) else None
+    return Lengths(np.array(inputs), np.array(outputs), f"trace {where}, {len(inputs):,} requests", found)
+
+
+def _cell(label: str, cell: Any, where: str, line: int, low: float, high: float) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        part = " (cached tokens are part of the input; are columns swapped?)" if label == "cached" else ""
+        raise PertokenError(
+            f"{where} line {line}: {label} is {str(cell)[:40]!r}; it must be a number from {low:g} to {high:,.0f}{part}"
+        )
+    return value

@@ -92,7 +92,7 @@ def no_kv_cache(cost: Cost, _: float) -> Case:
     """Every output token recomputes its whole context."""
     _decoding(cost)
     d, budget = cost.deployment, cost.deployment.profile.token_budget.value
-    moments = replace(cost.workload.lengths.moments(0.0), contexts=cost.operating.moments.contexts)
+    moments = replace(replace(cost.workload.lengths, found=None).moments(0.0), contexts=cost.operating.moments.contexts)
     tokens, mean, prior = recomputed(cost.workload.lengths)
     crowd = in_flight(cost)
 
@@ -135,9 +135,10 @@ def no_batching(cost: Cost, _: float) -> Case:
 
 def prefix_cache(cost: Cost, rate: float) -> Case:
     """A share of the input is found in a prefix cache."""
-    if cost.workload.cached == rate:
+    if cost.workload.cached == rate and cost.workload.lengths.found is None:
         raise PertokenError(f"{rate:.0%} of the input is found in the prefix cache as it is")
-    found = repriced(cost, workload=replace(cost.workload, cached=rate))
+    lengths = replace(cost.workload.lengths, found=None)
+    found = repriced(cost, workload=replace(cost.workload, input=None, output=None, lengths=lengths, cached=rate))
     return Case(found, ("found prefixes are kept in accelerator memory, so loading them costs nothing",))
 
 

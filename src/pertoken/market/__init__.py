@@ -1,0 +1,1 @@
+"""What vendors charge, against what it costs."""
