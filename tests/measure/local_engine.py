@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
-HIDDEN, LAYERS, HEADS, KV_HEADS, INNER, VOCAB, LIMIT = 256, 6, 8, 4, 1024, 2048, 8192
+# deep and narrow: a step has much that does not grow with its batch, and attention shows at a few hundred tokens
+HIDDEN, LAYERS, HEADS, KV_HEADS, INNER, VOCAB, LIMIT = 64, 40, 2, 1, 64, 300, 8192
 CONFIG = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": HIDDEN, "num_hidden_layers": LAYERS,
     "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "head_dim": HIDDEN // HEADS, "intermediate_size": INNER,
     "vocab_size": VOCAB, "max_position_embeddings": LIMIT, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
-    "tie_word_embeddings": False, "torch_dtype": "float16", "bos_token_id": 0, "eos_token_id": 1,
+    "tie_word_embeddings": False, "torch_dtype": "float32", "bos_token_id": 0, "eos_token_id": 1,
 }  # fmt: skip
 CHAT = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }} {% endfor %}assistant:"
 UINT, FLOAT, BOOL, STRING, ARRAY, INT = 4, 6, 7, 8, 9, 5
@@ -75,7 +76,7 @@ def _settings() -> list[bytes]:
     a = "llama."
     return [
         _pair("general.architecture", STRING, "llama"), _pair("general.name", STRING, "random"),
-        _pair("general.file_type", UINT, 1), _pair(a + "context_length", UINT, LIMIT),
+        _pair("general.file_type", UINT, 0), _pair(a + "context_length", UINT, LIMIT),
         _pair(a + "embedding_length", UINT, HIDDEN), _pair(a + "block_count", UINT, LAYERS),
         _pair(a + "feed_forward_length", UINT, INNER), _pair(a + "attention.head_count", UINT, HEADS),
         _pair(a + "attention.head_count_kv", UINT, KV_HEADS),
@@ -105,16 +106,16 @@ def _tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def make_model(folder: Path) -> Path:
-    """Write ``model.gguf`` (half precision, random weights) and its ``config.json``."""
+    """Write ``model.gguf`` (random weights) and its ``config.json``."""
     rng = np.random.default_rng(0)
     infos, blobs, offset = [], [], 0
     for name, shape in _tensors():
-        flat = len(shape) == 1
-        data = np.ones(shape, np.float32) if flat else rng.standard_normal(shape, np.float32).astype(np.float16) * 0.02
-        raw = data.astype(np.float32 if flat else np.float16).tobytes()
-        raw += b"\0" * (-len(raw) % 32)
+        data = (
+            np.ones(shape, np.float32) if len(shape) == 1 else rng.standard_normal(shape, np.float32) * np.float32(0.02)
+        )
+        raw = data.tobytes()
         dims = b"".join(struct.pack("<Q", n) for n in reversed(shape))
-        infos.append(_text(name) + struct.pack("<I", len(shape)) + dims + struct.pack("<IQ", 0 if flat else 1, offset))
+        infos.append(_text(name) + struct.pack("<I", len(shape)) + dims + struct.pack("<IQ", 0, offset))
         blobs.append(raw)
         offset += len(raw)
     settings = _settings()

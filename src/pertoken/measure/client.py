@@ -29,7 +29,9 @@ def need_httpx() -> Any:
     try:
         import httpx
     except ImportError as error:
-        raise PertokenError("measuring a server needs httpx; install it with: pip install 'pertoken[measure]'") from error
+        raise PertokenError(
+            "measuring a server needs httpx; install it with: pip install 'pertoken[measure]'"
+        ) from error
     return httpx
 
 
@@ -49,7 +51,9 @@ def base_of(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in text):
         raise PertokenError(f"{text[:100]!r} is no address; write one such as http://127.0.0.1:8000")
     if parts.username or parts.password:
-        raise PertokenError("an address with a user or password is refused: put the key into a variable and name it by --key-env")
+        raise PertokenError(
+            "an address with a user or password is refused: put the key into a variable and name it by --key-env"
+        )
     if parts.query or parts.fragment:
         raise PertokenError(f"{text[:100]!r} has a query; give the server's address alone")
     path = parts.path.rstrip("/")
@@ -102,6 +106,8 @@ class Client:
         Longest silence of the server [s].
     dropped : set of str
         Fields that the server refused, which are then left out.
+    refused_ids : bool
+        Whether it would not take a prompt of token ids.
     """
 
     base: str
@@ -110,6 +116,7 @@ class Client:
     key: str = field(default="", repr=False)
     timeout: float = 60.0
     dropped: set[str] = field(default_factory=set)
+    refused_ids: bool = False
     _http: Any = field(default=None, repr=False)
 
     async def __aenter__(self) -> Client:
@@ -175,7 +182,7 @@ class Client:
 
     def _moved(self, url: str, response: Any) -> str:
         """Where a redirect leads, if that is the same server."""
-        target = urljoin(url, response.headers.get("location", ""))
+        target: str = urljoin(url, str(response.headers.get("location", "")))
         if response.status_code not in (307, 308) or origin(target) != origin(self.base):
             host = urlsplit(target).hostname or "nowhere"
             raise Failure(f"a redirect (status {response.status_code}) to {host[:60]}, refused")
@@ -195,6 +202,8 @@ class Client:
                 break
         words = said[:MOST_ERROR].decode(errors="replace")
         if status in (400, 422):
+            if not self.chat and "token" in words.lower() and "max_tokens" not in words:
+                self.refused_ids = True
             for name in ("ignore_eos", "stream_options"):
                 if name in words and name not in self.dropped:
                     self.dropped.add(name)
@@ -202,7 +211,7 @@ class Client:
         if status in BUSY:
             raise Failure(f"status {status}", again=True, wait=_retry_after(response.headers))
         hint = {401: ": is the key right (--key-env)?", 403: ": is the key right (--key-env)?",
-                404: ": is the name of the model right, or does it need --chat?"}.get(status, _short(words, self.key))  # fmt: skip
+                404: ": is the model's name right, or does it need --chat?"}.get(status, _short(words, self.key))  # fmt: skip
         raise Failure(f"status {status}{hint}")
 
     async def page(self, path: str) -> str:

@@ -20,11 +20,16 @@ MOST_BATCH = 1024
 SHORT = 16  # shortest prompt [token]
 LONG_BATCH = 4  # largest batch that is measured at long context too
 FIRST_ID, IDS = 100, 20_000  # token ids that every common tokenizer has
+# each a token of its own in common tokenizers
+# fmt: off
 WORDS = (
-    "time year people way day man thing woman life child world school state family student group country problem hand part"
-    " place case week company system program question work number night point home water room mother area money story fact"
-    " month lot right study book eye job word business issue side kind head house service friend father power hour game line"
-).split()
+    "time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state",
+    "family", "student", "group", "country", "problem", "hand", "part", "place", "case", "week", "company", "system",
+    "program", "question", "work", "number", "night", "point", "home", "water", "room", "mother", "area", "money",
+    "story", "fact", "month", "lot", "right", "study", "book", "eye", "job", "word", "business", "issue", "side",
+    "kind", "head", "house", "service", "friend", "father", "power", "hour", "game", "line",
+)
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,9 @@ class Design:
 
     def __post_init__(self) -> None:
         if not LEAST_INPUT <= self.longest <= MOST_INPUT:
-            raise PertokenError(f"--max-input is {self.longest:,} tokens; it must be from {LEAST_INPUT} to {MOST_INPUT:,}")
+            raise PertokenError(
+                f"--max-input is {self.longest:,} tokens; it must be from {LEAST_INPUT} to {MOST_INPUT:,}"
+            )
         if not 8 <= self.output <= 4096:
             raise PertokenError(f"--max-output is {self.output:,} tokens; it must be from 8 to 4,096")
         if not self.concurrency or any(not 1 <= b <= MOST_BATCH for b in self.concurrency):
@@ -119,12 +126,17 @@ class Writer:
         self._top = max(FIRST_ID + 1, min(vocab, IDS))
         self._last: list[list[int] | list[str]] = []
 
+    def use_words(self) -> bool:
+        """From now on write words; whether that is a change."""
+        changed, self._ids = self._ids, False
+        return changed
+
     def group(self, cell: Cell) -> list[Prompt]:
         """The prompts of a cell."""
         made: list[list[int] | list[str]] = []
         for place in range(cell.batch):
             known = self._last[place % len(self._last)] if cell.prefix and self._last else []
-            made.append([*known[: cell.prefix], *self._fresh(cell.input - min(len(known), cell.prefix))])  # type: ignore[list-item]
+            made.append([*known[: cell.prefix], *self._fresh(cell.input - min(len(known), cell.prefix))])
         if cell.kind == "prefix":
             self._last = made
         return [Prompt(m if self._ids else " ".join(map(str, m)), cell.output) for m in made]  # type: ignore[arg-type]

@@ -103,8 +103,12 @@ class Rapl(Meter):
         try:
             self.joules()
         except (OSError, ValueError) as error:
-            raise PertokenError(f"RAPL cannot be read ({error.__class__.__name__}); give --watts, or let it be read") from error
-        self.sentence = f"RAPL's energy counters of {len(self._zones)} socket{'s' * (len(self._zones) > 1)}, memory not in them"
+            raise PertokenError(
+                f"RAPL cannot be read ({error.__class__.__name__}); give --watts, or let it be read"
+            ) from error
+        self.sentence = (
+            f"RAPL's energy counters of {len(self._zones)} socket{'s' * (len(self._zones) > 1)}, memory not in them"
+        )
 
     def joules(self) -> float:
         """Of all sockets since the first reading; a counter that started again is carried on [J]."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.roofline import Timed, total_seconds
 from pertoken.engine.step import Decode, Prefill, Step
-from pertoken.measure.fit import Decoded, Prefilled, Steps, fit_steps
+from pertoken.measure.fit import Decoded, Steps, fit_steps
 
 TERMS = {
     "memory": "the memory rate", "compute": "the arithmetic peak", "link": "the links", "overhead": "launches and the host",
@@ -68,7 +68,11 @@ def _of_prompts(deployment: Deployment, fresh: float) -> dict[str, str]:
         return deployment.run(Step((), Prefill(1.0, tokens, context), 1.0))
 
     whole = run(fresh, 0.0)
-    return {"token": _decides(whole, run(fresh / 2.0, 0.0)), "pair": _decides(run(fresh, 4.0 * fresh), whole), "cached": "memory"}
+    return {
+        "token": _decides(whole, run(fresh / 2.0, 0.0)),
+        "pair": _decides(run(fresh, 4.0 * fresh), whole),
+        "cached": "memory",
+    }
 
 
 def _of_batches(deployment: Deployment, batches: Sequence[Decoded]) -> dict[str, str]:
@@ -94,6 +98,8 @@ class Compared:
         In words.
     metric : str
         ``ttft`` or ``step``.
+    first, second : float
+        Fresh and cached tokens of a prompt; or sequences and context of a batch.
     measured, expected : float
         Seconds, the median over repeats [s].
     repeats : int
@@ -102,6 +108,8 @@ class Compared:
 
     what: str
     metric: str
+    first: float
+    second: float
     measured: float
     expected: float
     repeats: int
@@ -118,17 +126,20 @@ def compare(deployment: Deployment, measured: Steps) -> list[Compared]:
     for p in measured.prompts:
         groups.setdefault(("ttft", p.fresh, p.cached), []).append(p.seconds)
     for b in measured.batches:
-        groups.setdefault(("step", b.batch, round(b.context)), []).append(b.seconds)
-    return [_compared(deployment, *key, seconds) for key, seconds in sorted(groups.items(), key=lambda g: (g[0][0] != "ttft", g[0]))]
+        groups.setdefault(("step", b.batch, float(f"{b.context:.2g}")), []).append(b.seconds)
+    return [
+        _compared(deployment, *key, seconds)
+        for key, seconds in sorted(groups.items(), key=lambda g: (g[0][0] != "ttft", g[0]))
+    ]
 
 
 def _compared(deployment: Deployment, metric: str, first: float, second: float, seconds: Sequence[float]) -> Compared:
     middle = sorted(seconds)[len(seconds) // 2] if len(seconds) % 2 else _between(seconds)
     if metric == "ttft":
         words = f"prompt of {first:,.0f}" + (f" after {second:,.0f} cached" if second else "")
-        return Compared(words, metric, middle, first_token(deployment, first, second), len(seconds))
+        return Compared(words, metric, first, second, middle, first_token(deployment, first, second), len(seconds))
     words = f"batch of {first:,.0f} at {second:,.0f} tokens"
-    return Compared(words, metric, middle, decode_step(deployment, first, second), len(seconds))
+    return Compared(words, metric, first, second, middle, decode_step(deployment, first, second), len(seconds))
 
 
 def _between(seconds: Sequence[float]) -> float:

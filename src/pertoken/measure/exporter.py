@@ -37,11 +37,15 @@ class Exporter:
         def gauge(name: str, text: str, *labels: str) -> Any:
             return prometheus.Gauge(f"pertoken_{name}", text, labels, registry=registry)
 
-        self._price = gauge("usd_per_million_tokens", "US dollars per million tokens of a kind, idle time apart", "kind")
+        self._price = gauge(
+            "usd_per_million_tokens", "US dollars per million tokens of a kind, idle time apart", "kind"
+        )
         self._rate = gauge("tokens_per_second", "Tokens per second of a kind; cached ones are not in input", "kind")
         self._busy = gauge("utilisation", "Share of looks at which requests ran")
         self._idle = gauge("idle_share", "Share of the bill that is idle time")
-        self._blended = gauge("usd_per_million_tokens_blended", "US dollars per million tokens of all kinds, idle time included")
+        self._blended = gauge(
+            "usd_per_million_tokens_blended", "US dollars per million tokens of all kinds, idle time included"
+        )
         self._usd = prometheus.Counter("pertoken_usd", "US dollars paid", registry=registry)
         self._tokens = prometheus.Counter("pertoken_tokens", "Tokens of a kind", ["kind"], registry=registry)
         try:

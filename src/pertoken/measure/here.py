@@ -134,7 +134,9 @@ def measure(seconds: float) -> Machine:
         When it is out of range.
     """
     if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-        raise PertokenError(f"--max-seconds is {seconds:g}; this machine is measured for {LEAST_SECONDS:g} to {MOST_SECONDS:g}")
+        raise PertokenError(
+            f"--max-seconds is {seconds:g}; this machine is measured for {LEAST_SECONDS:g} to {MOST_SECONDS:g}"
+        )
     able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     half = seconds / 2.0
     return Machine(processor_name(), able, memory_bytes(), read_rate(half, able), product_rate(half))

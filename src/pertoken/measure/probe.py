@@ -62,8 +62,8 @@ class Limits:
             raise PertokenError(f"--max-usd is {self.usd:g}; it must be above 0")
         if math.isfinite(self.usd) and math.isnan(self.input_price) and math.isnan(self.usd_per_second):
             raise PertokenError(
-                "--max-usd needs to know what the server costs: give --price INPUT:OUTPUT in dollars per million tokens, or --rate"
-                " and --on"
+                "--max-usd needs to know what the server costs: give --price INPUT:OUTPUT in dollars per million tokens, or"
+                " --rate and --on"
             )
 
     @property
@@ -109,7 +109,11 @@ class Spent:
         """Why so much more may not be sent; empty when it may."""
         if time.monotonic() >= self.deadline:
             paid = self.limits.time < self.limits.seconds
-            return f"--max-usd {self.limits.usd:g} is reached" if paid else f"--max-seconds {self.limits.seconds:g} are over"
+            return (
+                f"--max-usd {self.limits.usd:g} is reached"
+                if paid
+                else f"--max-seconds {self.limits.seconds:g} are over"
+            )
         if self.requests + requests > self.limits.requests:
             return f"--max-requests {self.limits.requests:,} would be passed"
         if self.usd + self.limits.price(input_tokens, output_tokens) > self.limits.usd:
@@ -178,7 +182,8 @@ class Runner:
                 if self.stopped:
                     return
                 got = await self._group(place, cell)
-                self.answers += got
+                if not got and self.client.refused_ids and self.writer.use_words():
+                    got = await self._group(place, cell)
                 self.said(len(self.answers), total, time.monotonic() - self._spent.began, self.failures.total())
                 empty = 0 if got else empty + 1
                 if empty >= IN_A_ROW:
@@ -186,30 +191,34 @@ class Runner:
                     self.stopped = f"{empty} parts of the design in a row had no answer; most often: {worst}"
                     return
 
-    async def _group(self, place: int, cell: Cell) -> list[Answer]:
-        """A cell's answers; those that a cancellation leaves unfinished are none."""
-        prompts = self.writer.group(cell)
-        if cell.kind == "prefix":  # one after another, so that each is a prompt alone
-            found = [await self._one(place, replace(cell, batch=1), prompt) for prompt in prompts]
-        else:
-            found = await asyncio.gather(*(self._one(place, cell, prompt) for prompt in prompts))
-        return with_steps([one for one in found if one is not None])
+    async def _group(self, place: int, cell: Cell) -> int:
+        """Keep a cell's answers, those too that came before an interruption; how many they are."""
+        prompts, got = self.writer.group(cell), list[tuple[Answer, Sequence[float]]]()
+        try:
+            if cell.kind == "prefix":  # one after another, so that each is a prompt alone
+                for prompt in prompts:
+                    await self._one(place, replace(cell, batch=1), prompt, got)
+            else:
+                await asyncio.gather(*(self._one(place, cell, prompt, got) for prompt in prompts))
+        finally:
+            self.answers += with_steps(got)
+        return len(got)
 
-    async def _one(self, place: int, cell: Cell, prompt: Prompt) -> tuple[Answer, Sequence[float]] | None:
+    async def _one(self, place: int, cell: Cell, prompt: Prompt, got: list[tuple[Answer, Sequence[float]]]) -> None:
         """One answer with the times of its tokens, tried again where that may help."""
         for attempt in range(TRIES):
             if self._spent.refuses(1, cell.input, cell.output):
-                break
+                return
             self._spent.take(cell.input, cell.output)
             try:
-                return await self._asked(place, cell, prompt)
+                got.append(await self._asked(place, cell, prompt))
+                return
             except Failure as failure:
                 self.failures[failure.kind] += 1
                 if not failure.again or attempt == TRIES - 1:
-                    break
+                    return
                 pause = min(max(PAUSE * 2**attempt, failure.wait), LONGEST_PAUSE)
                 await asyncio.sleep(min(pause, max(0.0, self._spent.deadline - time.monotonic())))
-        return None
 
     async def _asked(self, place: int, cell: Cell, prompt: Prompt) -> tuple[Answer, Sequence[float]]:
         sent, heard = await self.client.ask(prompt, self._spent.deadline)
@@ -225,8 +234,14 @@ class Runner:
     def _notes(self) -> list[str]:
         """What the server did that a reader must know."""
         notes = [f"the server knows no {name}: left out" for name in sorted(self.client.dropped)]
+        if self.client.refused_ids:
+            notes.append(
+                "the server takes no token ids of this range: prompts were words (--as MODEL tells the vocabulary)"
+            )
         if self.answers and all(a.cached is None for a in self.answers):
-            notes.append("usage does not tell cached tokens: prompts were random, so none were expected; repeated prefixes are left out")
+            notes.append(
+                "usage does not tell cached tokens: prompts were random, so none were expected; repeated prefixes are left out"
+            )
         again = [a for a in self.answers if a.cell in ("chunk",) and a.cached == 0]
         if again:
             notes.append(f"{len(again)} repeated prefixes were not found in a cache: is prefix caching off?")

@@ -32,10 +32,14 @@ def read_documents(path: Path) -> list[Any]:
     shown = str(path)[-120:]
     try:
         if not path.is_file():
-            raise PertokenError(f"{shown!r} is not a file; check the path, or give http:// or https:// to measure a server")
+            raise PertokenError(
+                f"{shown!r} is not a file; check the path, or give http:// or https:// to measure a server"
+            )
         size = path.stat().st_size
         if size > MOST_BYTES:
-            raise PertokenError(f"{shown!r} has {size:,} bytes; at most {MOST_BYTES:,} are read: leave out detailed results")
+            raise PertokenError(
+                f"{shown!r} has {size:,} bytes; at most {MOST_BYTES:,} are read: leave out detailed results"
+            )
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise PertokenError(f"{shown!r} is not UTF-8 text (byte {error.start}); give a result file") from error
@@ -57,7 +61,9 @@ def _lines(text: str, shown: str) -> Iterator[Any]:
         try:
             yield json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise PertokenError(f"{shown!r}, line {place} is not JSON: {str(error)[:80]}; give a result file") from error
+            raise PertokenError(
+                f"{shown!r}, line {place} is not JSON: {str(error)[:80]}; give a result file"
+            ) from error
 
 
 def loads_of(documents: list[Any], name: str) -> list[Load]:
@@ -76,11 +82,15 @@ def loads_of(documents: list[Any], name: str) -> list[Load]:
         tool = next((kind for kind in OBJECTS if kind.match(data)), None)
         if tool is None:
             where = f", value {place}" if len(documents) > 1 else ""
-            raise PertokenError(f"{name[-80:]!r}{where} is of no known tool; known are {TOOLS}, and records of pertoken measure")
+            raise PertokenError(
+                f"{name[-80:]!r}{where} is of no known tool; known are {TOOLS}, and records of pertoken measure"
+            )
         try:
             found += tool.read(data, name if len(documents) == 1 else f"{name} [{place}]")
         except (TypeError, AttributeError, KeyError, ZeroDivisionError) as error:
-            raise PertokenError(f"{name[-80:]!r} looks like {tool.TOOL}'s, but is damaged: {str(error)[:80]}") from error
+            raise PertokenError(
+                f"{name[-80:]!r} looks like {tool.TOOL}'s, but is damaged: {str(error)[:80]}"
+            ) from error
     return _kept(found, name)
 
 
@@ -88,6 +98,10 @@ def _kept(found: list[Load], name: str) -> list[Load]:
     """Runs with figures; without any the file is refused."""
     kept = [load for load in found if load.measured and load.input > 0]
     if not kept:
-        why = f"{sum(load.failed for load in found):,} requests failed" if any(load.failed for load in found) else "it has none"
+        why = (
+            f"{sum(load.failed for load in found):,} requests failed"
+            if any(load.failed for load in found)
+            else "it has none"
+        )
         raise PertokenError(f"{name[-80:]!r} holds no run with lengths and times ({why}); give a run that was answered")
     return kept

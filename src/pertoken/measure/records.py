@@ -157,9 +157,9 @@ def _table(head: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _answer(row: Mapping[str, Any]) -> Answer:
-    whole = {key: int(row[key]) for key in ("group", "batch", "input", "output")}
-    times = {key: float(row[key]) for key in ("sent", "first", "last")}
-    rest = {key: math.nan if row.get(key) is None else float(row[key]) for key in ("step_s", "context")}
+    whole: dict[str, Any] = {key: int(row[key]) for key in ("group", "batch", "input", "output")}
+    times: dict[str, Any] = {key: float(row[key]) for key in ("sent", "first", "last")}
+    rest: dict[str, Any] = {key: math.nan if row.get(key) is None else float(row[key]) for key in ("step_s", "context")}
     cached = None if row.get("cached") is None else int(row["cached"])
     if not 0.0 <= times["sent"] <= times["first"] <= times["last"] < math.inf:
         raise ValueError("its times are not in order")
@@ -189,7 +189,9 @@ def with_steps(group: Sequence[tuple[Answer, Sequence[float]]], least: float = 4
     tokens = sum(b - a for a, b in spans) / len(spans)
     if tokens < least:
         return answers
-    context = sum(a.input + (low + high) / 2.0 for (a, _), (low, high) in zip(decoding, spans, strict=True)) / len(spans)
+    context = sum(a.input + (low + high) / 2.0 for (a, _), (low, high) in zip(decoding, spans, strict=True)) / len(
+        spans
+    )
     return [replace(a, step_s=(end - begin) / tokens, context=context) for a in answers]
 
 

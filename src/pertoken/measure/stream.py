@@ -17,7 +17,7 @@ SPARE = 2  # events that carry no token of their own: a role, an end
 SPECIAL = 8  # tokens that a server may add to a prompt of token ids
 
 
-class Failure(Exception):  # noqa: N818
+class Failure(Exception):
     """Why a request has no answer.
 
     Parameters

@@ -264,12 +264,10 @@ def share(usd: float, busy: float, tokens: Mapping[str, float], weights: Weights
     tokens : mapping of str to float
         By kind [token].
     weights : Weights or None
-        Without them only ``idle`` and ``all`` are told.
+        Without them, and where no token was counted yet, only ``idle`` and ``all`` are told.
     """
     taken = {kind: tokens[kind] * weights.of(kind) for kind in tokens} if weights else {}
     total = math.fsum(taken.values())
-    if not math.fsum(tokens.values()) > 0:
-        return {"idle": usd}
     worked = usd if math.isnan(busy) else usd * busy
     if total <= 0:
         return {"all": worked, "idle": usd - worked}

@@ -1,4 +1,4 @@
-"""GuideLLM's ``benchmarks.json``: a ``benchmarks`` list, report schema 1 (source read 2026-11-25) and later ones by the same names.
+"""GuideLLM's ``benchmarks.json``: a ``benchmarks`` list, schema 1 (source read 2026-11-25) and later by the same names.
 
 Each distribution has ``successful``, ``incomplete`` and ``errored``; times end in ``_ms``, ``request_latency`` is in seconds.
 """

@@ -23,7 +23,9 @@ def read(data: Any, name: str) -> list[Load]:
     prompt, made, depth = (first(number(data, key), 0.0) for key in ("n_prompt", "n_gen", "n_depth"))
     seconds = number(data, "avg_ns") * 1e-9
     samples = data.get("samples_ns")
-    label = " ".join([f"pp{prompt:.0f}"] * (prompt > 0) + [f"tg{made:.0f}"] * (made > 0) + [f"@ d{depth:.0f}"] * (depth > 0))
+    label = " ".join(
+        [f"pp{prompt:.0f}"] * (prompt > 0) + [f"tg{made:.0f}"] * (made > 0) + [f"@ d{depth:.0f}"] * (depth > 0)
+    )
     alone = prompt > 0 and made == 0
     file = text(data, "model_filename").replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".gguf")
     return [
