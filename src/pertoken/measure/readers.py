@@ -6,7 +6,7 @@ No tool is needed to read its files. A file is one JSON object, a list of them, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,10 @@ def loads_of(documents: list[Any], name: str) -> list[Load]:
     PertokenError
         When no known tool writes such values.
     """
+    found: list[Load] = []
     for kind in LINES:
         if kind.match_lines(documents):
-            return _kept(kind.read_lines(documents, name), name)
-    found: list[Load] = []
+            return _kept(_read(kind.TOOL, kind.read_lines, documents, name), name)
     for place, data in enumerate(documents, 1):
         tool = next((kind for kind in OBJECTS if kind.match(data)), None)
         if tool is None:
@@ -85,13 +85,16 @@ def loads_of(documents: list[Any], name: str) -> list[Load]:
             raise PertokenError(
                 f"{name[-80:]!r}{where} is of no known tool; known are {TOOLS}, and records of pertoken measure"
             )
-        try:
-            found += tool.read(data, name if len(documents) == 1 else f"{name} [{place}]")
-        except (TypeError, AttributeError, KeyError, ZeroDivisionError) as error:
-            raise PertokenError(
-                f"{name[-80:]!r} looks like {tool.TOOL}'s, but is damaged: {str(error)[:80]}"
-            ) from error
+        found += _read(tool.TOOL, tool.read, data, name if len(documents) == 1 else f"{name} [{place}]")
     return _kept(found, name)
+
+
+def _read(tool: str, read: Callable[[Any, str], list[Load]], data: Any, name: str) -> list[Load]:
+    """What a tool's reader finds; damage is a sentence."""
+    try:
+        return read(data, name)
+    except (TypeError, AttributeError, KeyError, IndexError, ZeroDivisionError, OverflowError) as error:
+        raise PertokenError(f"{name[-80:]!r} looks like {tool}'s, but is damaged: {str(error)[:80]}") from error
 
 
 def _kept(found: list[Load], name: str) -> list[Load]:
