@@ -18,13 +18,14 @@ from pertoken.measure.client import Client, Prompt
 from pertoken.measure.fit import Prefilled, fit_steps
 from pertoken.measure.records import Answer
 
-CHUNK, TAUGHT, ASKED, REPEATS = 512, (0, 3584), (1024, 2048), 7
+CHUNK, TAUGHT, ASKED, REPEATS = 512, (0, 3584), (1024, 2048), 5
 CLAIM = 0.15
+NEAR = 8  # tokens that happen to be what the cache holds
 
 
 async def _measure(url: str) -> dict[int, list[float]]:
     """Seconds to the first token of a chunk after so many cached tokens, by position."""
-    draw, found = random.Random(0), {position: list[float]() for position in (*TAUGHT, *ASKED)}
+    draw, found = random.Random(0), {position: list[float]() for position in sorted((*TAUGHT, *ASKED))}
 
     def fresh(count: int) -> list[int]:
         return [draw.randrange(100, local_engine.VOCAB) for _ in range(count)]
@@ -38,12 +39,13 @@ async def _measure(url: str) -> dict[int, list[float]]:
 
         await ask(fresh(CHUNK))
         for _ in range(REPEATS):
+            base = fresh(max(found))
             for position, seconds in found.items():
-                prefix = fresh(position)
+                prefix = base[:position]
                 if prefix:
                     await ask(prefix)
                 answer = await ask([*prefix, *fresh(CHUNK)])
-                assert answer.cached == position, (answer.cached, position)
+                assert answer.cached is not None and 0 <= answer.cached - position <= NEAR, (answer.cached, position)
                 seconds.append(answer.ttft)
     return found
 

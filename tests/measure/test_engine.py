@@ -81,9 +81,9 @@ def test_tokens_are_counted_exactly(probed: dict[str, Any]) -> None:
         assert len(group) == cell.batch
         assert all((row["input"], row["output"]) == (cell.input, cell.output) for row in group)
         if cell.kind == "chunk":
-            assert group[0]["cached"] == cell.prefix
+            assert cell.prefix <= group[0]["cached"] < cell.prefix + 8  # random tokens may be what the cache holds
         if cell.kind == "prompt":
-            assert group[0]["cached"] == 0
+            assert group[0]["cached"] < 8
 
 
 def test_decode_is_dearer_than_prefill_per_token(probed: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def test_four_together_are_cheaper_per_token_than_one(probed: dict[str, Any]) ->
 def test_later_chunks_are_dearer(probed: dict[str, Any]) -> None:
     rows, chunk = records(probed["folder"]), LONGEST // 8
     first = [row for row in rows if row["cell"] == "prompt" and row["input"] == chunk]
-    later = [row for row in rows if row["cell"] == "chunk" and row["input"] - row["cached"] == chunk]
+    later = [row for row in rows if row["cell"] == "chunk" and row["input"] == LONGEST]
     assert len(first) >= ROUNDS and len(later) == ROUNDS
 
     def ttft(row: dict[str, Any]) -> float:

@@ -107,7 +107,7 @@ def measure(targets: tuple[str, ...], as_json: bool, as_csv: bool, files: tuple[
 
     \b
     pertoken measure result.json --on 8xh100-sxm --dtype fp8
-    pertoken measure http://127.0.0.1:8000 --model llama-3.1-8b --on 1xl40s --rate rent:0.80 -o mine.toml -o probe.jsonl
+    pertoken measure http://127.0.0.1:8000 --model llama-3.1-8b --on 1xl40s -o mine.toml
     pertoken measure http://127.0.0.1:8000/metrics --watch --as llama-3.1-8b --on 1xl40s
     pertoken measure here -o here.toml
     """

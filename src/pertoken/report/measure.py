@@ -49,7 +49,7 @@ def loads_text(held: Sequence[Any]) -> str:
             cells = (
                 [
                     shown(metric, found.value),
-                    f"{shown(metric, found.low)} to {shown(metric, found.high)}",
+                    _interval(metric, found),
                     f"{h.error(metric):+.1%}",
                 ]
                 if found
@@ -65,6 +65,10 @@ def loads_text(held: Sequence[Any]) -> str:
     if notes:
         lines += ["", "note", *(line for note in notes for line in wrap(note))]
     return plain("\n".join(lines) + "\n")
+
+
+def _interval(metric: str, found: Any) -> str:
+    return f"{shown(metric, found.low)} to {shown(metric, found.high)}" if found.high > found.low else ""
 
 
 def _prices(held: Sequence[Any]) -> list[str]:
