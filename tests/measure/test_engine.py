@@ -61,7 +61,7 @@ def probed(url: str, folder: Path) -> dict[str, Any]:
         str(folder / "own.toml"),
     )  # fmt: skip
     assert (folder / "probe.jsonl").is_file(), found.err
-    return {"data": json.loads(found.out) if found.code == 0 else None, "folder": folder, "err": found.err}
+    return {"data": json.loads(found.out), "folder": folder, "err": found.err}
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -86,21 +86,27 @@ def test_tokens_are_counted_exactly(probed: dict[str, Any]) -> None:
             assert group[0]["cached"] < 8
 
 
+def whole(rows: list[dict[str, Any]], batch: int) -> float:
+    """Seconds from sending a short batch to its last token, the best of its repeats: a client that is late only adds to it."""
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["cell"] == "decode" and row["batch"] == batch and row["input"] < LONGEST / 4:
+            groups.setdefault(row["group"], []).append(row)
+    assert len(groups) == ROUNDS and all(len(group) == batch for group in groups.values())
+    return min(max(row["last"] for row in group) - min(row["sent"] for row in group) for group in groups.values())
+
+
 def test_decode_is_dearer_than_prefill_per_token(probed: dict[str, Any]) -> None:
     rows = records(probed["folder"])
     prompts = [row for row in rows if row["cell"] == "prompt" and row["input"] >= LONGEST // 4]
     prefill = best(prompts, lambda row: (row["first"] - row["sent"]) / row["input"])
-    alone = [row for row in rows if row["cell"] == "decode" and row["batch"] == 1 and row["step_s"]]
-    assert alone and best(alone, lambda row: row["step_s"]) > prefill
+    shortest = best([row for row in rows if row["cell"] == "prompt"], lambda row: row["first"] - row["sent"])
+    assert (whole(rows, 1) - shortest) / (OUTPUT - 1) > prefill  # the shortest prompt is longer than a batch's
 
 
 def test_four_together_are_cheaper_per_token_than_one(probed: dict[str, Any]) -> None:
-    rows = [
-        row
-        for row in records(probed["folder"])
-        if row["cell"] == "decode" and row["step_s"] and row["context"] < LONGEST / 4
-    ]
-    one, four = (best([row for row in rows if row["batch"] == n], lambda row: row["step_s"]) for n in BATCHES)
+    rows = records(probed["folder"])
+    one, four = (whole(rows, n) for n in BATCHES)
     assert four / 4.0 < one
 
 
@@ -117,15 +123,12 @@ def test_later_chunks_are_dearer(probed: dict[str, Any]) -> None:
 
 
 def test_the_report_holds_it_against_the_model(probed: dict[str, Any]) -> None:
-    data = (
-        probed["data"]
-        or run("measure", str(probed["folder"] / "probe.jsonl"), *knobs(probed["folder"]), "--json").json()
-    )
+    data = probed["data"]
     assert {c["metric"] for c in data["compared"]} == {"ttft", "step"}
     assert all(c["measured"] > 0 and c["expected"] > 0 for c in data["compared"])
     assert set(data["parts"]) == {"request", "token", "pair", "cached", "step", "sequence", "context"}
     assert data["joules"] > 0 and "50 W" in data["energy"]
-    assert data["parts"]["token"]["value"] > 0 and data["parts"]["token"]["error"] > 0
+    assert data["parts"]["token"]["error"] > 0
     prices = [t["usd_per_million"] for t in data["token_seconds"]]
     assert prices and all(p["low"] <= p["value"] <= p["high"] for p in prices)
 
@@ -133,9 +136,8 @@ def test_the_report_holds_it_against_the_model(probed: dict[str, Any]) -> None:
 def test_records_are_read_back_to_the_same_parts(probed: dict[str, Any]) -> None:
     again = run("measure", str(probed["folder"] / "probe.jsonl"), *knobs(probed["folder"]), "--json")
     assert again.code == 0, again.err
-    if probed["data"]:
-        for name, part in again.json()["parts"].items():
-            assert part["value"] == pytest.approx(probed["data"]["parts"][name]["value"], rel=0.02, abs=1e-8)
+    for name, part in again.json()["parts"].items():
+        assert part["value"] == pytest.approx(probed["data"]["parts"][name]["value"], rel=0.02, abs=1e-8)
 
 
 def test_a_price_uses_what_was_measured(probed: dict[str, Any]) -> None:

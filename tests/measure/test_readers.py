@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pertoken.errors import PertokenError
 from pertoken.measure import readers, records
-from pertoken.measure.loads import Load
+from pertoken.measure.runs import Run
 from tests.cli.tool import refused, run
 from tests.measure import results
 
@@ -46,7 +46,7 @@ def written(folder: Path, documents: list[Any], lines: bool) -> Path:
 @pytest.mark.parametrize("lines", [False, True])
 def test_every_tool_tells_the_same(name: str, lines: bool, tmp_path: Path) -> None:
     path = written(tmp_path, SAME[name], lines)
-    loads = readers.loads_of(readers.read_documents(path), path.name)
+    loads = readers.runs_of(readers.read_documents(path), path.name)
     load = loads[1] if name.startswith("guidellm") else loads[0]
     assert (load.input, load.output) == (1024.0, 256.0)
     assert load.ttft == pytest.approx(0.110, rel=1e-3) and load.tpot == pytest.approx(0.014, rel=1e-3)
@@ -60,38 +60,38 @@ def test_every_tool_tells_the_same(name: str, lines: bool, tmp_path: Path) -> No
 
 
 def test_details_of_each() -> None:
-    assert readers.loads_of([results.vllm()], "x")[0].date == "2026-11-01"
-    open_loop = readers.loads_of([results.vllm(max_concurrency=None, request_rate=2.0)], "x")[0]
+    assert readers.runs_of([results.vllm()], "x")[0].date == "2026-11-01"
+    open_loop = readers.runs_of([results.vllm(max_concurrency=None, request_rate=2.0)], "x")[0]
     assert open_loop.rate == 2.0 and math.isnan(open_loop.concurrency)
-    burst = readers.loads_of([results.vllm(max_concurrency=None)], "x")[0]
+    burst = readers.runs_of([results.vllm(max_concurrency=None)], "x")[0]
     assert burst.together == 80 and math.isnan(burst.rate)
-    power = readers.loads_of([results.aiperf()], "x")[0]
+    power = readers.runs_of([results.aiperf()], "x")[0]
     assert power.measured["energy"] == pytest.approx(1.0)
-    runs = readers.loads_of([results.guidellm()], "x")
+    runs = readers.runs_of([results.guidellm()], "x")
     assert [r.concurrency for r in runs[:2]] == [1.0, 8.0] and runs[2].rate == 1.5
     assert runs[3].concurrency == 24.0 and runs[3].assumed and runs[0].failed == 2
-    failed = readers.loads_of([results.aiperf_record(0), results.aiperf_record(1, error={"code": 500})], "x")[0]
+    failed = readers.runs_of([results.aiperf_record(0), results.aiperf_record(1, error={"code": 500})], "x")[0]
     assert (failed.requests, failed.failed) == (1, 1)
     warm = results.aiperf_record(9)
     warm["metadata"]["benchmark_phase"] = "warmup"
-    assert readers.loads_of([results.aiperf_record(0), warm], "x")[0].requests == 1
+    assert readers.runs_of([results.aiperf_record(0), warm], "x")[0].requests == 1
     behind = results.inference_perf()
     behind["load_summary"]["requested_rate"] = 10.0
-    assert readers.loads_of([behind], "x")[0].concurrency == pytest.approx(2.0 * 3.68)
+    assert readers.runs_of([behind], "x")[0].concurrency == pytest.approx(2.0 * 3.68)
 
 
 def test_units_are_kept_to() -> None:
     seconds = results.aiperf(time_to_first_token=results.stats("s", 0.110))
-    assert readers.loads_of([seconds], "x")[0].ttft == pytest.approx(0.110)
+    assert readers.runs_of([seconds], "x")[0].ttft == pytest.approx(0.110)
     with pytest.raises(PertokenError, match="unit of time"):
-        readers.loads_of([results.aiperf(time_to_first_token=results.stats("furlongs", 0.110))], "x")
+        readers.runs_of([results.aiperf(time_to_first_token=results.stats("furlongs", 0.110))], "x")
 
 
 def test_measured_stands_beside_predicted(tmp_path: Path) -> None:
     path = written(tmp_path, [results.vllm()], False)
     found = run("measure", str(path), *ON, "--json")
     assert found.code == 0, found.err
-    (load,) = found.json()["loads"]
+    (load,) = found.json()["runs"]
     assert set(load["metrics"]) == {"ttft", "tpot", "throughput"}
     for metric in load["metrics"].values():
         low, value, high = (metric["predicted"][key] for key in ("low", "value", "high"))
@@ -109,7 +109,7 @@ def test_measured_stands_beside_predicted(tmp_path: Path) -> None:
 def test_without_a_machine_it_is_said_not_guessed(tmp_path: Path) -> None:
     path = written(tmp_path, [results.vllm()], False)
     found = run("measure", str(path), "--json")
-    (load,) = found.json()["loads"]
+    (load,) = found.json()["runs"]
     assert (
         load["metrics"]["ttft"]["predicted"] is None and "--on" in load["notes"][0] and load["usd_per_million"] is None
     )
@@ -121,16 +121,16 @@ def test_llama_bench_by_depth(tmp_path: Path) -> None:
     path = written(tmp_path, tests, False)
     found = run("measure", str(path), "--on", "1xrtx-4090", "--dtype", "q4_k_m", "--as", "llama-3.1-8b", "--json")
     assert found.code == 0, found.err
-    shallow, deep, short, long = (next(iter(load["metrics"].values())) for load in found.json()["loads"])
+    shallow, deep, short, long = (next(iter(load["metrics"].values())) for load in found.json()["runs"])
     assert deep["predicted"]["value"] > shallow["predicted"]["value"]
     assert long["predicted"]["value"] > short["predicted"]["value"]
-    assert found.json()["loads"][0]["engine"] == "llamacpp"
+    assert found.json()["runs"][0]["engine"] == "llamacpp"
 
 
 def test_a_model_that_does_not_fit_is_a_note(tmp_path: Path) -> None:
     path = written(tmp_path, [results.vllm()], False)
     found = run("measure", str(path), "--as", "llama-3.1-405b", "--on", "1xl4", "--json")
-    assert found.code == 0 and "not predicted" in found.json()["loads"][0]["notes"][0]
+    assert found.code == 0 and "not predicted" in found.json()["runs"][0]["notes"][0]
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,10 @@ def test_damage_is_refused_or_read_never_a_traceback(name: str, data: st.DataObj
             break
         table = inner
     try:
-        loads = readers.loads_of([document], "x")
+        loads = readers.runs_of([document], "x")
     except PertokenError:
         return
-    assert all(isinstance(load, Load) and load.measured for load in loads)
+    assert all(isinstance(load, Run) and load.measured for load in loads)
 
 
 def test_own_records_survive_the_round_trip() -> None:
@@ -189,8 +189,14 @@ def test_own_records_survive_the_round_trip() -> None:
         records.Answer("prompt", 1, 1, 0.0, 0.5, 0.5, 100, 1, 0),
         records.Answer("decode", 2, 2, 1.0, 1.1, 2.0, 16, 8, None, 0.1, 20.0),
     )
-    probe = records.Probe(answers, {"model": "m"}, {"x": 2}, ("note",), "why", 3.0, "how")
+    probe = records.Probe(answers, {"model": "m"}, {"x": 2}, ("note",), "why", 3.0, 1.5, "how")
     again = records.from_documents([json.loads(line) for line in records.to_lines(probe).splitlines()], "x")
-    assert (again.settings, again.failures, again.stopped, again.joules) == ({"model": "m"}, {"x": 2}, "why", 3.0)
+    assert (again.settings, again.failures, again.stopped, again.joules, again.watts) == (
+        {"model": "m"},
+        {"x": 2},
+        "why",
+        3.0,
+        1.5,
+    )
     assert again.answers[1] == answers[1] and again.answers[0].cached == 0
     assert again.tokens == {"input": 116, "cached": 0, "output": 9}

@@ -134,8 +134,11 @@ def measure(targets: tuple[str, ...], as_json: bool, as_csv: bool, files: tuple[
         answer = probing.probe(urls[0], given)
     else:
         answer = probing.read([Path(t).expanduser() for t in targets], given)
-    _write(answer, paths)
-    click.echo(answer.json() if as_json else answer.csv() if as_csv else answer.text(), nl=False)
+    shown = answer.json() if as_json else answer.csv() if as_csv else answer.text()
+    refused = _write(answer, paths)
+    click.echo(shown, nl=False)
+    if refused:
+        raise PertokenError("; ".join(refused))
     if answer.interrupted:
         raise KeyboardInterrupt
 
@@ -151,7 +154,8 @@ def _writable(name: str) -> Path:
     return path
 
 
-def _write(answer: Any, paths: Sequence[Path]) -> None:
+def _write(answer: Any, paths: Sequence[Path]) -> list[str]:
+    """Write what can be written, so that what was measured is kept; why the rest was not."""
     from pertoken.report.export import as_html, as_markdown, write_whole
 
     refused = []
@@ -168,13 +172,11 @@ def _write(answer: Any, paths: Sequence[Path]) -> None:
         }[kind]
         try:
             write_whole(path, make())
-        except PertokenError as error:  # the other files, and what was measured, are kept
+        except PertokenError as error:
             refused.append(f"{path.name[-60:]} was not written: {error}")
             continue
         click.echo(f"wrote {path}", err=True)
-    if refused:
-        click.echo(answer.text(), nl=False)
-        raise PertokenError("; ".join(refused))
+    return refused
 
 
 def knobs_of(given: Mapping[str, Any]) -> dict[str, Any]:

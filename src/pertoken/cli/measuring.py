@@ -1,4 +1,4 @@
-"""What a measurement is held against: the deployment that knobs describe, its rate, and what the model says of a load."""
+"""What a measurement is held against: the deployment that knobs describe, its rate, and what the model says of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pertoken.calibrate.rows import Row
     from pertoken.cost import Cost
     from pertoken.engine.deployment import Deployment
-    from pertoken.measure.loads import Load
+    from pertoken.measure.runs import Run
     from pertoken.money.rate import Rate
 
 MACHINE = (
@@ -64,12 +64,12 @@ class Setting:
         notes = [*resolver.assumed, *resolver.checkpoint.assumed, *deployment.assumed, *([missing] if missing else [])]
         return deployment, rate, notes
 
-    def cost(self, load: Load) -> Cost | None:
-        """What the model says a load costs; None where it cannot be placed."""
-        cached = load.cached / load.input if load.cached > 0 else 0.0
-        traffic = {"concurrency": load.concurrency} if load.concurrency >= 1 else {"rps": load.rate}
+    def cost(self, run: Run) -> Cost | None:
+        """What the model says a run costs; None where it cannot be placed."""
+        cached = run.cached / run.input if run.cached > 0 else 0.0
+        traffic = {"concurrency": run.concurrency} if run.concurrency >= 1 else {"rps": run.rate}
         try:
-            return self._resolver(load.input, load.output, cached=cached, **traffic).price()  # type: ignore[no-any-return]
+            return self._resolver(run.input, run.output, cached=cached, **traffic).price()  # type: ignore[no-any-return]
         except PertokenError:
             return None
 
@@ -103,29 +103,29 @@ def spelled(model: str) -> str:
     return measured.load_names().spelling.model(model) or model
 
 
-def row_of(load: Load, deployment: Deployment) -> Row | None:
-    """A load as a measured row; None where it states no traffic that can be placed."""
+def row_of(run: Run, deployment: Deployment) -> Row | None:
+    """A run as a measured row; None where it states no traffic that can be placed."""
     from pertoken.calibrate.rows import Row
 
-    kinds = (("closed", load.concurrency), ("open", load.rate), ("burst", load.together))
+    kinds = (("closed", run.concurrency), ("open", run.rate), ("burst", run.together))
     kind, amount = next(((kind, amount) for kind, amount in kinds if amount > 0), ("", 0.0))
     if not kind:
         return None
-    first, second = (f"{max(1, round(n)):d}" if n > 0 else "1" for n in (load.input, load.output))
+    first, second = (f"{max(1, round(n)):d}" if n > 0 else "1" for n in (run.input, run.output))
     return Row(
-        line=1, cells={"source": load.tool, "date": load.date, "engine_version": load.version}, engine=deployment.profile.name,
+        line=1, cells={"source": run.tool, "date": run.date, "engine_version": run.version}, engine=deployment.profile.name,
         model=deployment.model.name, accelerator=deployment.accelerator.name, count=deployment.accelerators, split={},
-        weights="", kv="", input=first, output=second, load=kind, amount=amount, measured=load.measured,
+        weights="", kv="", input=first, output=second, load=kind, amount=amount, measured=run.measured,
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Held:
-    """A load beside the prediction.
+    """A run beside the prediction.
 
     Parameters
     ----------
-    load : Load
+    run : Run
         What was measured.
     predicted : mapping of str to Interval
         By metric.
@@ -139,7 +139,7 @@ class Held:
         What a reader must know.
     """
 
-    load: Load
+    run: Run
     predicted: Mapping[str, Any] = field(default_factory=dict)
     cost: Any = None
     rate: Any = None
@@ -148,7 +148,7 @@ class Held:
 
     def error(self, metric: str) -> float:
         """Predicted over measured, less 1."""
-        return float(self.predicted[metric].value / self.load.measured[metric] - 1.0)
+        return float(self.predicted[metric].value / self.run.measured[metric] - 1.0)
 
     @property
     def per_million(self) -> dict[str, dict[str, float]]:
@@ -156,10 +156,10 @@ class Held:
 
         The measured bill is shared as the model shares its own; nothing measures how a joint bill splits.
         """
-        load, cost = self.load, self.cost
-        if self.rate is None or cost is None or not (load.throughput > 0 and load.output > 0):
+        run, cost = self.run, self.cost
+        if self.rate is None or cost is None or not (run.throughput > 0 and run.output > 0):
             return {}
-        served = float(cost.requests_per_s) / (load.throughput / load.output)
+        served = float(cost.requests_per_s) / (run.throughput / run.output)
         found = {}
         for kind, count in cost.tokens_per_request.items():
             value = float(getattr(cost.per_million, kind).value)
@@ -168,30 +168,30 @@ class Held:
         return found
 
 
-def hold(load: Load, where: Setting) -> Held:
-    """A load against the prediction, with the reasons where there is none."""
+def hold(run: Run, where: Setting) -> Held:
+    """A run against the prediction, with the reasons where there is none."""
     if where.why_not:
-        return Held(load, notes=(where.why_not,))
+        return Held(run, notes=(where.why_not,))
     try:
-        deployment, rate, _ = where.placed(load.input + max(load.output, 1.0))
-        predicted, notes = _predicted(load, deployment)
+        deployment, rate, _ = where.placed(run.input + max(run.output, 1.0))
+        predicted, notes = _predicted(run, deployment)
     except DoesNotFit as error:
-        return Held(load, notes=(f"not predicted: {error}",))
-    cost = where.cost(load) if load.concurrency >= 1 or load.rate > 0 else None
-    return Held(load, predicted, cost, rate, deployment.accelerators, notes)
+        return Held(run, notes=(f"not predicted: {error}",))
+    cost = where.cost(run) if run.concurrency >= 1 or run.rate > 0 else None
+    return Held(run, predicted, cost, rate, deployment.accelerators, notes)
 
 
-def _predicted(load: Load, deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _predicted(run: Run, deployment: Deployment) -> tuple[dict[str, Any], tuple[str, ...]]:
     from pertoken.calibrate.predict import Predictor, Resolved
     from pertoken.catalog.power import load_draw
     from pertoken.measure.formats import llama_bench
 
-    if load.tool == llama_bench.TOOL and not load.throughput > 0:
-        return _of_bench(load, deployment), ()
-    if load.concurrency > deployment.profile.max_sequences.value and deployment.profile.name == "llamacpp":
-        room = replace(deployment.profile.max_sequences, value=load.concurrency, note="as many as asked for")
+    if run.tool == llama_bench.TOOL and not run.throughput > 0:
+        return _of_bench(run, deployment), ()
+    if run.concurrency > deployment.profile.max_sequences.value and deployment.profile.name == "llamacpp":
+        room = replace(deployment.profile.max_sequences, value=run.concurrency, note="as many as asked for")
         deployment = replace(deployment, profile=replace(deployment.profile, max_sequences=room))
-    row = row_of(load, deployment)
+    row = row_of(run, deployment)
     if row is None:
         return {}, ("not predicted: the file states neither concurrency nor request rate",)
     draw = None if row.load == "burst" else load_draw(deployment.accelerator, deployment.profile.kernels[-1])
@@ -203,23 +203,23 @@ def _predicted(load: Load, deployment: Deployment) -> tuple[dict[str, Any], tupl
         return {}, (f"not predicted: {error}",)
     notes = [f"{m}: {why}" for m, why in found.refused.items()]
     notes += [f"look at it: {found.row.flag}"] if found.row.flag else []
-    if load.cached > 0:
+    if run.cached > 0:
         notes.append(
-            f"{load.cached / load.input:.0%} of the input was cached; times are predicted as if it were computed"
+            f"{run.cached / run.input:.0%} of the input was cached; times are predicted as if it were computed"
         )
-    return {m: v for m, v in found.predicted.items() if m in load.measured}, tuple(notes)
+    return {m: v for m, v in found.predicted.items() if m in run.measured}, tuple(notes)
 
 
-def _of_bench(load: Load, deployment: Deployment) -> dict[str, Any]:
+def _of_bench(run: Run, deployment: Deployment) -> dict[str, Any]:
     """A prompt or generation of one sequence, at a depth."""
     from pertoken.cost import Interval
     from pertoken.measure.expected import decode_step, first_token
 
-    if load.ttft > 0:
-        seconds = first_token(deployment, load.input - load.cached, load.cached)
+    if run.ttft > 0:
+        seconds = first_token(deployment, run.input - run.cached, run.cached)
         seconds -= deployment.profile.request_delay.value  # no request is sent
         metric = "ttft"
     else:
-        seconds, metric = decode_step(deployment, 1.0, load.cached + load.output / 2.0), "tpot"
+        seconds, metric = decode_step(deployment, 1.0, run.cached + run.output / 2.0), "tpot"
     low, high = deployment.interval(metric) or (1.0, 1.0)
     return {metric: Interval(seconds, seconds * low, seconds * high)}

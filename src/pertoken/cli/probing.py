@@ -23,6 +23,8 @@ from pertoken.report import probing as probe_report
 DEFAULT_SECONDS, HERE_SECONDS = 300.0, 10.0
 LOOKS = 5  # readings of a window of --watch
 MISSED = 5  # readings in a row that may fail
+LEAST_OUTPUT = 16.0  # tokens of a window from which its traffic is taken
+TYPICAL_OUTPUT = 256.0  # tokens of an answer: requests are not counted by all engines
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Answer:
 
     def text(self) -> str:
         """Plain text."""
-        parts = [report.loads_text(self.held)] if self.held else []
+        parts = [report.runs_text(self.held)] if self.held else []
         parts += [probe_report.as_text(p) for p in self.probes]
         parts += [report.machine_text(self.machine)] if self.machine else []
         return "\n".join(parts)
@@ -64,14 +66,14 @@ class Answer:
             return dump({"kind": "machine"} | report.machine_dict(self.machine))
         if self.probes and not self.held and len(self.probes) == 1:
             return dump(probe_report.as_dict(self.probes[0]))
-        return dump({"kind": "loads", "loads": list(map(report.load_dict, self.held)),
+        return dump({"kind": "runs", "runs": list(map(report.run_dict, self.held)),
                      "probes": list(map(probe_report.as_dict, self.probes))})  # fmt: skip
 
     def csv(self) -> str:
         """CSV."""
         if self.machine:
             raise PertokenError("this machine is no table; use --json, or -o FILE.toml")
-        parts = [report.loads_csv(self.held)] if self.held else []
+        parts = [report.runs_csv(self.held)] if self.held else []
         return "\n".join([*parts, *map(probe_report.as_csv, self.probes)])
 
     def records(self) -> str:
@@ -126,9 +128,9 @@ def read(paths: Sequence[Path], given: Mapping[str, Any]) -> Answer:
             found = records.from_documents(documents, path.name)
             answer.probes.append(made_of(found, given, str(found.settings.get("model") or "")))
             continue
-        for load in readers.loads_of(documents, path.name):
-            where = measuring.setting(_model(given, load.model), _with_engine(given, load.engine))
-            answer.held.append(measuring.hold(load, where))
+        for run in readers.runs_of(documents, path.name):
+            where = measuring.setting(_model(given, run.model), _with_engine(given, run.engine))
+            answer.held.append(measuring.hold(run, where))
     return answer
 
 
@@ -326,17 +328,26 @@ async def _follow(
 
 def _share_by_model(watcher: Any, window: Any, where: measuring.Setting) -> None:
     """From the first window with traffic on, the bill is shared as the model shares it at that traffic."""
-    from pertoken.measure.loads import Load
+    from pertoken.measure.runs import Run
     from pertoken.measure.watch import Weights, share
 
-    if where.why_not or watcher.usd_per_second <= 0 or not window.tokens.get("output"):
+    if where.why_not or watcher.usd_per_second <= 0 or window.tokens.get("output", 0.0) < LEAST_OUTPUT:
         return
     if watcher.weights is None:
         fresh, cached, output = (window.tokens.get(kind, 0.0) for kind in ("input", "cached", "output"))
-        each = 256.0 / output  # requests are not counted by all engines: lengths of an answer of 256 tokens
-        load = Load("watch", "", input=max(1.0, (fresh + cached) * each), output=256.0, cached=cached * each,
-                    concurrency=max(1.0, window.running if window.running > 0 else 1.0))  # fmt: skip
-        cost = where.cost(load)
+        limit = where.placed()[0].model.context_limit
+        answer = min(TYPICAL_OUTPUT, limit / 4.0)
+        each = min(answer / output, limit / 2.0 / max(1.0, fresh + cached))
+        flying = window.running if window.running > 1 else 1.0
+        run = Run(
+            "watch",
+            "",
+            input=max(1.0, (fresh + cached) * each),
+            output=answer,
+            cached=cached * each,
+            concurrency=flying,
+        )
+        cost = where.cost(run)
         if cost is None:
             return
         values = {kind: float(getattr(cost.accelerator_s, kind).value) for kind in ("input", "cached", "output")}

@@ -54,11 +54,6 @@ class Cell:
     output: int
     prefix: int = 0
 
-    @property
-    def tokens(self) -> tuple[int, int]:
-        """Most input and output tokens of all its requests [token]."""
-        return self.batch * self.input, self.batch * self.output
-
 
 @dataclass(frozen=True)
 class Design:
@@ -122,13 +117,13 @@ class Writer:
     """
 
     def __init__(self, seed: int, ids: bool, vocab: int = IDS) -> None:
-        self._draw, self._ids = random.Random(seed), ids
+        self._draw, self.ids = random.Random(seed), ids
         self._top = max(FIRST_ID + 1, min(vocab, IDS))
         self._last: list[list[int] | list[str]] = []
 
     def use_words(self) -> bool:
         """From now on write words; whether that is a change."""
-        changed, self._ids = self._ids, False
+        changed, self.ids = self.ids, False
         return changed
 
     def group(self, cell: Cell) -> list[Prompt]:
@@ -139,9 +134,9 @@ class Writer:
             made.append([*known[: cell.prefix], *self._fresh(cell.input - min(len(known), cell.prefix))])
         if cell.kind == "prefix":
             self._last = made
-        return [Prompt(m if self._ids else " ".join(map(str, m)), cell.output) for m in made]  # type: ignore[arg-type]
+        return [Prompt(m if self.ids else " ".join(map(str, m)), cell.output) for m in made]  # type: ignore[arg-type]
 
     def _fresh(self, count: int) -> list[int] | list[str]:
-        if self._ids:
+        if self.ids:
             return [self._draw.randrange(FIRST_ID, self._top) for _ in range(count)]
         return [self._draw.choice(WORDS) for _ in range(count)]

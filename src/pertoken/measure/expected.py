@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean, median
 
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.roofline import Timed, total_seconds
@@ -122,26 +123,20 @@ class Compared:
 
 def compare(deployment: Deployment, measured: Steps) -> list[Compared]:
     """Every prompt and every batch of a probe against the model, repeats together."""
-    groups: dict[tuple[str, float, float], list[float]] = {}
+    prompts: dict[tuple[float, float], list[Prefilled]] = {}
     for p in measured.prompts:
-        groups.setdefault(("ttft", p.fresh, p.cached), []).append(p.seconds)
-    for b in measured.batches:
-        groups.setdefault(("step", b.batch, float(f"{b.context:.2g}")), []).append(b.seconds)
-    return [
-        _compared(deployment, *key, seconds)
-        for key, seconds in sorted(groups.items(), key=lambda g: (g[0][0] != "ttft", g[0]))
-    ]
-
-
-def _compared(deployment: Deployment, metric: str, first: float, second: float, seconds: Sequence[float]) -> Compared:
-    middle = sorted(seconds)[len(seconds) // 2] if len(seconds) % 2 else _between(seconds)
-    if metric == "ttft":
-        words = f"prompt of {first:,.0f}" + (f" after {second:,.0f} cached" if second else "")
-        return Compared(words, metric, first, second, middle, first_token(deployment, first, second), len(seconds))
-    words = f"batch of {first:,.0f} at {second:,.0f} tokens"
-    return Compared(words, metric, first, second, middle, decode_step(deployment, first, second), len(seconds))
-
-
-def _between(seconds: Sequence[float]) -> float:
-    ordered = sorted(seconds)
-    return (ordered[len(ordered) // 2 - 1] + ordered[len(ordered) // 2]) / 2.0
+        prompts.setdefault((p.fresh, p.cached), []).append(p)
+    batches: dict[tuple[float, float], list[Decoded]] = {}
+    for b in measured.batches:  # repeats at nearly the same context are of one kind
+        batches.setdefault((b.batch, float(f"{b.context:.2g}")), []).append(b)
+    found = []
+    for (fresh, cached), same in sorted(prompts.items()):
+        words = f"prompt of {fresh:,.0f}" + (f" after {cached:,.0f} cached" if cached else "")
+        seconds = first_token(deployment, fresh, cached)
+        found.append(Compared(words, "ttft", fresh, cached, median(p.seconds for p in same), seconds, len(same)))
+    for (batch, _), alike in sorted(batches.items()):
+        context = fmean(b.context for b in alike)
+        words = f"batch of {batch:,.0f} at {context:,.0f} tokens"
+        seconds = decode_step(deployment, batch, context)
+        found.append(Compared(words, "step", batch, context, median(b.seconds for b in alike), seconds, len(alike)))
+    return found

@@ -25,6 +25,7 @@ from pertoken.units import MILLION
 TRIES = 3  # of one request
 PAUSE = 0.2  # s before the first retry, doubled after each
 LONGEST_PAUSE = 5.0
+PER_WORD = 4  # tokens, at most
 IN_A_ROW = 4  # cells without any answer after which a probe gives up
 
 
@@ -121,9 +122,13 @@ class Spent:
         return ""
 
     def take(self, input_tokens: int, output_tokens: int) -> None:
-        """Count a request before it is sent."""
+        """Count a request before it is sent, at all that it may use."""
         self.requests += 1
         self.usd += self.limits.price(input_tokens, output_tokens)
+
+    def settle(self, most: tuple[int, int], used: tuple[int, int]) -> None:
+        """What an answer used, in place of what it might have."""
+        self.usd += self.limits.price(*used) - self.limits.price(*most)
 
 
 @dataclass
@@ -167,10 +172,10 @@ class Runner:
             asyncio.run(self._all())
         except KeyboardInterrupt:
             self.stopped = "interrupted"
-        joules = self.meter.joules() - before
+        joules, seconds = self.meter.joules() - before, time.monotonic() - self._spent.began
         return Probe(
             tuple(self.answers), dict(self.settings), dict(self.failures), tuple(self._notes()), self.stopped,
-            joules if self.answers else math.nan, self.meter.sentence,
+            joules, joules / seconds, self.meter.sentence,
         )  # fmt: skip
 
     async def _all(self) -> None:
@@ -178,7 +183,8 @@ class Runner:
         total, empty = sum(cell.batch for cell in cells), 0
         async with self.client:
             for place, cell in enumerate(cells):
-                self.stopped = self._spent.refuses(cell.batch, *cell.tokens)
+                most = self._most(cell)
+                self.stopped = self._spent.refuses(cell.batch, cell.batch * most[0], cell.batch * most[1])
                 if self.stopped:
                     return
                 got = await self._group(place, cell)
@@ -190,6 +196,10 @@ class Runner:
                     worst = self.failures.most_common(1)[0][0]
                     self.stopped = f"{empty} parts of the design in a row had no answer; most often: {worst}"
                     return
+
+    def _most(self, cell: Cell) -> tuple[int, int]:
+        """Tokens that a request of a cell may use."""
+        return cell.input * (1 if self.writer.ids else PER_WORD), cell.output
 
     async def _group(self, place: int, cell: Cell) -> int:
         """Keep a cell's answers, those too that came before an interruption; how many they are."""
@@ -207,11 +217,12 @@ class Runner:
     async def _one(self, place: int, cell: Cell, prompt: Prompt, got: list[tuple[Answer, Sequence[float]]]) -> None:
         """One answer with the times of its tokens, tried again where that may help."""
         for attempt in range(TRIES):
-            if self._spent.refuses(1, cell.input, cell.output):
+            if self._spent.refuses(1, *self._most(cell)):
                 return
-            self._spent.take(cell.input, cell.output)
+            self._spent.take(*self._most(cell))
             try:
                 got.append(await self._asked(place, cell, prompt))
+                self._spent.settle(self._most(cell), (got[-1][0].input, got[-1][0].output))
                 return
             except Failure as failure:
                 self.failures[failure.kind] += 1
@@ -233,7 +244,9 @@ class Runner:
 
     def _notes(self) -> list[str]:
         """What the server did that a reader must know."""
-        notes = [f"the server knows no {name}: left out" for name in sorted(self.client.dropped)]
+        paid = self._spent.usd
+        notes = [f"at most ${paid:.4g} were paid for tokens"] if paid else []
+        notes += [f"the server knows no {name}: left out" for name in sorted(self.client.dropped)]
         if self.client.refused_ids:
             notes.append(
                 "the server takes no token ids of this range: prompts were words (--as MODEL tells the vocabulary)"

@@ -1,4 +1,4 @@
-"""Result files of load generators, told apart by what they hold: whichever tool wrote them, loads come out.
+"""Result files of load generators, told apart by what they hold: whichever tool wrote them, runs come out.
 
 No tool is needed to read its files. A file is one JSON object, a list of them, or one a line.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from pertoken.errors import PertokenError
 from pertoken.measure.formats import aiperf, guidellm, inference_perf, llama_bench, vllm
-from pertoken.measure.loads import Load
+from pertoken.measure.runs import Run
 
 MOST_BYTES = 512 * 2**20  # of a JSON file, detailed results included
 MOST_LINE = 16 * 2**20
@@ -66,7 +66,7 @@ def _lines(text: str, shown: str) -> Iterator[Any]:
             ) from error
 
 
-def loads_of(documents: list[Any], name: str) -> list[Load]:
+def runs_of(documents: list[Any], name: str) -> list[Run]:
     """The runs that a file's JSON values hold.
 
     Raises
@@ -74,7 +74,7 @@ def loads_of(documents: list[Any], name: str) -> list[Load]:
     PertokenError
         When no known tool writes such values.
     """
-    found: list[Load] = []
+    found: list[Run] = []
     for kind in LINES:
         if kind.match_lines(documents):
             return _kept(_read(kind.TOOL, kind.read_lines, documents, name), name)
@@ -89,7 +89,7 @@ def loads_of(documents: list[Any], name: str) -> list[Load]:
     return _kept(found, name)
 
 
-def _read(tool: str, read: Callable[[Any, str], list[Load]], data: Any, name: str) -> list[Load]:
+def _read(tool: str, read: Callable[[Any, str], list[Run]], data: Any, name: str) -> list[Run]:
     """What a tool's reader finds; damage is a sentence."""
     try:
         return read(data, name)
@@ -97,13 +97,13 @@ def _read(tool: str, read: Callable[[Any, str], list[Load]], data: Any, name: st
         raise PertokenError(f"{name[-80:]!r} looks like {tool}'s, but is damaged: {str(error)[:80]}") from error
 
 
-def _kept(found: list[Load], name: str) -> list[Load]:
+def _kept(found: list[Run], name: str) -> list[Run]:
     """Runs with figures; without any the file is refused."""
-    kept = [load for load in found if load.measured and load.input > 0]
+    kept = [run for run in found if run.measured and run.input > 0]
     if not kept:
         why = (
-            f"{sum(load.failed for load in found):,} requests failed"
-            if any(load.failed for load in found)
+            f"{sum(run.failed for run in found):,} requests failed"
+            if any(run.failed for run in found)
             else "it has none"
         )
         raise PertokenError(f"{name[-80:]!r} holds no run with lengths and times ({why}); give a run that was answered")

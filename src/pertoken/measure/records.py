@@ -79,6 +79,8 @@ class Probe:
         Why the design was not finished; empty when it was.
     joules : float
         Energy of the accelerators over the run, NaN where it was not measured [J].
+    watts : float
+        Their mean power over the run [W].
     energy : str
         How that was measured, or why not.
     """
@@ -89,6 +91,7 @@ class Probe:
     notes: Sequence[str] = ()
     stopped: str = ""
     joules: float = math.nan
+    watts: float = math.nan
     energy: str = ""
 
     @property
@@ -109,7 +112,9 @@ def to_lines(probe: Probe) -> str:
     """A probe as JSON lines."""
     head = {
         "kind": KIND, "layout": LAYOUT, "settings": dict(probe.settings), "failures": dict(probe.failures),
-        "notes": list(probe.notes), "stopped": probe.stopped, "joules": _finite(probe.joules), "energy": probe.energy,
+        "notes": list(probe.notes), "stopped": probe.stopped,
+        "joules": _finite(probe.joules),
+        "watts": _finite(probe.watts), "energy": probe.energy,
     }  # fmt: skip
     rows = [{f.name: _finite(getattr(a, f.name)) for f in fields(a)} for a in probe.answers]
     return "".join(json.dumps(row, allow_nan=False) + "\n" for row in (head, *rows))
@@ -143,11 +148,13 @@ def from_documents(documents: Sequence[Any], name: str) -> Probe:
             answers.append(_answer(row))
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             raise PertokenError(f"{name[-80:]!r}, line {place} is no record of a request: {str(error)[:80]}") from error
-    joules = head.get("joules")
+    joules, watts = (
+        float(v) if isinstance(v := head.get(key), int | float) else math.nan for key in ("joules", "watts")
+    )
     settings, failures = ({str(k): v for k, v in _table(head, key).items()} for key in ("settings", "failures"))
     return Probe(
         tuple(answers), settings, failures, tuple(map(str, head.get("notes") or ())), str(head.get("stopped") or ""),
-        float(joules) if isinstance(joules, int | float) else math.nan, str(head.get("energy") or ""),
+        joules, watts, str(head.get("energy") or ""),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What was measured, beside what the model says: loads of a file, and this machine as an accelerator."""
+"""What was measured, beside what the model says: runs of a file, and this machine as an accelerator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pertoken.report.export import toml_value
 from pertoken.report.text import plain, table, wrap
 from pertoken.units import format_bytes, format_money, format_rate, format_seconds
 
-LABELS = {"ttft": "TTFT", "tpot": "TPOT", "throughput": "output", "energy": "energy"}
+LABELS = {"ttft": "TTFT", "tpot": "TPOT", "throughput": "output rate", "energy": "energy"}
 
 
 def shown(metric: str, value: float) -> str:
@@ -30,21 +30,21 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def traffic(load: Any) -> str:
-    """How a load was sent."""
-    if load.concurrency > 0:
-        return f"{load.concurrency:.3g} in flight"
-    if load.rate > 0:
-        return f"{load.rate:.3g} requests/s"
-    return f"{load.together:.0f} at once" if load.together > 0 else ""
+def traffic(run: Any) -> str:
+    """How a run was sent."""
+    if run.concurrency > 0:
+        return f"{run.concurrency:.3g} in flight"
+    if run.rate > 0:
+        return f"{run.rate:.3g} requests/s"
+    return f"{run.together:.0f} at once" if run.together > 0 else ""
 
 
-def loads_text(held: Sequence[Any]) -> str:
+def runs_text(held: Sequence[Any]) -> str:
     """Loads as a table, with prices and notes under it."""
     rows = [["run", "in/out", "traffic", "", "measured", "predicted", "90% interval", "error"]]
     for h in held:
-        head = [h.load.name[-44:], f"{h.load.input:,.0f}/{h.load.output:,.0f}", traffic(h.load)]
-        for metric, value in h.load.measured.items():
+        head = [h.run.name[-44:], f"{h.run.input:,.0f}/{h.run.output:,.0f}", traffic(h.run)]
+        for metric, value in h.run.measured.items():
             found = h.predicted.get(metric)
             cells = (
                 [
@@ -59,8 +59,8 @@ def loads_text(held: Sequence[Any]) -> str:
             head = ["", "", ""]
     lines = table(rows, left=(0, 1, 2, 3))
     lines += _prices(held)
-    notes = list(dict.fromkeys(note for h in held for note in (*h.load.assumed, *h.notes)))
-    failed = sum(h.load.failed for h in held)
+    notes = list(dict.fromkeys(note for h in held for note in (*h.run.assumed, *h.notes)))
+    failed = sum(h.run.failed for h in held)
     notes += [f"{failed:,} requests failed and count for nothing"] if failed else []
     if notes:
         lines += ["", "note", *(line for note in notes for line in wrap(note))]
@@ -74,7 +74,7 @@ def _interval(metric: str, found: Any) -> str:
 def _prices(held: Sequence[Any]) -> list[str]:
     rows = [["per million tokens", "", "measured", "predicted"]]
     for h in held:
-        name = h.load.name[-44:]
+        name = h.run.name[-44:]
         for kind, prices in h.per_million.items():
             rows.append([name, kind, format_money(prices["measured"]), format_money(prices["predicted"])])
             name = ""
@@ -85,10 +85,10 @@ def _prices(held: Sequence[Any]) -> list[str]:
     return ["", *table(rows, left=(0, 1)), *wrap(how, "  ", "  ")]
 
 
-def load_dict(held: Any) -> dict[str, Any]:
-    """One load for JSON, SI units."""
-    load = held.load
-    found = {k: finite(v) for k, v in vars(load).items() if k not in ("assumed",)}
+def run_dict(held: Any) -> dict[str, Any]:
+    """One run for JSON, SI units."""
+    run = held.run
+    found = {k: finite(v) for k, v in vars(run).items() if k not in ("assumed",)}
     found["metrics"] = {
         m: {"measured": v}
         | (
@@ -96,25 +96,25 @@ def load_dict(held: Any) -> dict[str, Any]:
             if (p := held.predicted.get(m))
             else {"predicted": None, "error": None}
         )
-        for m, v in load.measured.items()
+        for m, v in run.measured.items()
     }
     found["usd_per_million"] = held.per_million or None
-    found["assumed"], found["notes"] = list(load.assumed), list(held.notes)
+    found["assumed"], found["notes"] = list(run.assumed), list(held.notes)
     return found
 
 
-def loads_csv(held: Sequence[Any]) -> str:
+def runs_csv(held: Sequence[Any]) -> str:
     """A line for each figure."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["tool", "run", "model", "input", "output", "concurrency", "rate", "metric", "measured", "predicted", "low",
                      "high", "error"])  # fmt: skip
     for h in held:
-        for metric, value in h.load.measured.items():
+        for metric, value in h.run.measured.items():
             p = h.predicted.get(metric)
             cells = [p.value, p.low, p.high, h.error(metric)] if p else ["", "", "", ""]
-            load = h.load
-            head = [load.tool, load.name, load.model, load.input, load.output, load.concurrency, load.rate]
+            run = h.run
+            head = [run.tool, run.name, run.model, run.input, run.output, run.concurrency, run.rate]
             writer.writerow([_cell(c) for c in (*head, metric, value, *cells)])
     return out.getvalue()
 

@@ -110,10 +110,9 @@ def _head(probe: Probe) -> list[str]:
         f"  tokens by usage  {n['input']:,} input, {n['cached']:,} cached, {n['output']:,} output",
     ]
     if math.isfinite(probe.joules):
-        lines.append(
-            f"  energy           {probe.joules:,.1f} J, {probe.joules / max(1, n['output']):.3g} J per output token, all of it"
-        )
-    lines.append(f"  {probe.energy}") if probe.energy else None
+        lines.append(f"  energy           {probe.joules:,.4g} J in all, {probe.watts:,.4g} W; {probe.energy}")
+    elif probe.energy:
+        lines += wrap(probe.energy, "  ", "    ")
     if probe.stopped:
         lines.append(f"  stopped early    {probe.stopped}; what was measured is kept")
     if probe.failures:
@@ -152,18 +151,23 @@ def _parts(p: Probed) -> list[str]:
 
 
 def _tokens(p: Probed) -> list[str]:
-    money = p.rate is not None
-    rows = [["a token takes", "", "seconds", "90% interval", *(["$ per million", "90% interval"] if money else [])]]
+    money, power = p.rate is not None, math.isfinite(p.probe.watts)
+    heads = ["$ per million", "90% interval"] * money + ["J"] * power
+    rows = [["a token takes", "", "seconds", "90% interval", *heads]]
     for kind, place, (value, low, high) in p.tokens():
         none = low <= 0.0 <= high
         cells = [kind, place, "about 0" if none else _figure(value), f"{_figure(low)} to {_figure(high)}"]
         if money:
             cells += ["about 0" if none else format_money(MILLION * p.usd_per_second * value)]
             cells += [" to ".join(format_money(MILLION * p.usd_per_second * max(0.0, v)) for v in (low, high))]
+        if power:
+            cells += ["about 0" if none else f"{p.probe.watts * value:.3g}"]
         rows.append(cells)
     lines = table(rows, left=(0, 1))
     if p.rate is not None:
         lines += wrap(f"{p.rate.origin}, {p.accelerators} of them, never idle", "  ", "  ")
+    if power:
+        lines += wrap(f"joules at {p.probe.watts:,.3g} W, the mean power of the probe", "  ", "  ")
     return lines
 
 
@@ -243,7 +247,7 @@ def as_dict(p: Probed) -> dict[str, Any]:
         },
         "scatter": {key: line.sigma for key, line in (("prefill", p.steps.prefill), ("decode", p.steps.decode)) if line},
         "token_seconds": [
-            {"token": kind, "at": place, "value": s[0], "low": s[1], "high": s[2],
+            {"token": kind, "at": place, "value": s[0], "low": s[1], "high": s[2], "joules": finite(p.probe.watts * s[0]),
              "usd_per_million": {
                  k: finite(MILLION * p.usd_per_second * v) for k, v in zip(("value", "low", "high"), s, strict=True)
              }}

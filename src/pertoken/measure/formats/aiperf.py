@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pertoken.errors import PertokenError
-from pertoken.measure.loads import SECONDS, UNSTATED, Load, at, count, find, first, in_flight, mean, number, text
+from pertoken.measure.runs import SECONDS, UNSTATED, Run, at, count, find, first, in_flight, mean, number, text
 
 TOOL = "aiperf"
 
@@ -36,7 +36,7 @@ def _seconds(table: Any, name: str, key: str = "avg") -> float:
     return value * SECONDS[unit]
 
 
-def read(data: Any, name: str) -> list[Load]:
+def read(data: Any, name: str) -> list[Run]:
     """Its one run."""
     settings = data.get("input_config") or {}
     concurrency, arrivals = (number({"x": find(settings, key)}, "x") for key in ("concurrency", "request_rate"))
@@ -48,7 +48,7 @@ def read(data: Any, name: str) -> list[Load]:
     model = models[0] if isinstance(models, list) and models else find(settings, "model_name")
     answered = first(number(data, "request_count", "avg"), number(data, "request_latency", "count"))
     return [
-        Load(
+        Run(
             tool=TOOL, name=name, model=model[:200] if isinstance(model, str) else "", date=text(data, "start_time")[:10],
             input=number(data, "input_sequence_length", "avg"), output=number(data, "output_sequence_length", "avg"),
             cached=number(data, "usage_prompt_cache_read_tokens", "avg"),
@@ -72,7 +72,7 @@ def _watts(data: Any) -> float:
     return math.fsum(found) if found else UNSTATED
 
 
-def read_lines(rows: Sequence[Any], name: str) -> list[Load]:
+def read_lines(rows: Sequence[Any], name: str) -> list[Run]:
     """All records of a file as one run; those of a warm-up do not count."""
     rows = [r for r in rows if isinstance(r, dict) and at(r, "metadata", "benchmark_phase") != "warmup"]
     good = [r for r in rows if not r.get("error") and at(r, "metadata", "was_cancelled") is not True]
@@ -89,7 +89,7 @@ def read_lines(rows: Sequence[Any], name: str) -> list[Load]:
     outputs = over("output_sequence_length")
     concurrency, assumed = in_flight(1.0 / span, took) if span > 0 else (UNSTATED, ())
     return [
-        Load(
+        Run(
             tool=TOOL, name=name, input=mean(over("input_sequence_length")), output=mean(outputs), concurrency=concurrency,
             ttft=mean(over("time_to_first_token", True)), tpot=mean(over("inter_token_latency", True)),
             throughput=math.fsum(outputs) / span if span > 0 else UNSTATED, requests=len(good), failed=len(rows) - len(good),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pertoken.measure.loads import UNSTATED, Load, at, count, find, first, in_flight, number, text
+from pertoken.measure.runs import UNSTATED, Run, at, count, find, first, in_flight, number, text
 
 TOOL = "guidellm"
 
@@ -29,22 +29,22 @@ def _tokens(run: Any, general: str, side: str) -> float:
     return first(_good(run, general), _good(run, "text", "tokens", side))
 
 
-def read(data: Any, name: str) -> list[Load]:
-    """One load for each benchmark of the report."""
+def read(data: Any, name: str) -> list[Run]:
+    """One run for each benchmark of the report."""
     settings = data.get("args") or {}
     model = find(settings, "model")
     return [
-        _load(run, f"{name} [{i}]", model[:200] if isinstance(model, str) else "", settings)
+        _run(run, f"{name} [{i}]", model[:200] if isinstance(model, str) else "", settings)
         for i, run in enumerate(data["benchmarks"], 1)
         if isinstance(run, dict)
     ]
 
 
-def _load(run: Any, name: str, model: str, settings: Any) -> Load:
+def _run(run: Any, name: str, model: str, settings: Any) -> Run:
     strategy = at(run, "config", "strategy") or find(run, "strategy") or {}
     kind = text(strategy, "type_") or (strategy if isinstance(strategy, str) else "")
     concurrency, arrivals, assumed = _arrivals(kind, strategy, run)
-    return Load(
+    return Run(
         tool=TOOL, name=f"{name} {kind}".strip(), model=model, engine=_engine(settings),
         input=_tokens(run, "prompt_token_count", "input"), output=_tokens(run, "output_token_count", "output"),
         concurrency=concurrency, rate=arrivals, ttft=_good(run, "time_to_first_token_ms") * 1e-3,

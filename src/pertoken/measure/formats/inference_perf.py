@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pertoken.measure.loads import UNSTATED, Load, at, count, first, in_flight, mean, number
+from pertoken.measure.runs import UNSTATED, Run, at, count, first, in_flight, mean, number
 
 TOOL = "inference-perf"
 KEPT = 0.9  # of the requested rate that must be served for arrivals to be as requested
@@ -26,7 +26,7 @@ def match_lines(rows: Sequence[Any]) -> bool:
     return bool(rows) and isinstance(rows[0], dict) and {"start_time", "end_time", "info"} <= rows[0].keys()
 
 
-def read(data: Any, name: str) -> list[Load]:
+def read(data: Any, name: str) -> list[Run]:
     """Its one run or stage."""
     good = data["successes"]
     served = number(good, "throughput", "requests_per_sec")
@@ -36,7 +36,7 @@ def read(data: Any, name: str) -> list[Load]:
     if math.isnan(together) and not (asked > 0 and served >= KEPT * asked):
         together, assumed = in_flight(served, number(good, "latency", "request_latency", "mean"))
     return [
-        Load(
+        Run(
             tool=TOOL, name=name, input=_tokens(good, "prompt"), output=_tokens(good, "output"),
             cached=number(good, "prompt_tokens", "cached") / max(number(good, "count"), 1.0),
             concurrency=together, rate=asked if math.isnan(together) else UNSTATED,
@@ -57,7 +57,7 @@ def _tokens(good: Any, side: str) -> float:
     return first(number(good, f"{side}_tokens", "mean"), number(good, f"{side}_len", "mean"), total)
 
 
-def read_lines(rows: Sequence[Any], name: str) -> list[Load]:
+def read_lines(rows: Sequence[Any], name: str) -> list[Run]:
     """All requests of a file as one run."""
     good = [r for r in rows if isinstance(r, dict) and not r.get("error") and isinstance(r.get("info"), dict)]
     inputs = [number(r, "info", "input_tokens") for r in good]
@@ -74,7 +74,7 @@ def read_lines(rows: Sequence[Any], name: str) -> list[Load]:
     took = math.fsum(e - b for b, e in zip(began, ended, strict=True))
     together, assumed = in_flight(1.0 / span, took) if span > 0 else (UNSTATED, ())
     return [
-        Load(
+        Run(
             tool=TOOL, name=name, input=mean(inputs), output=mean(outputs), concurrency=together, ttft=mean(ttfts),
             tpot=mean(tpots), throughput=math.fsum(outputs) / span if span > 0 else UNSTATED, requests=len(good),
             failed=len(rows) - len(good), assumed=assumed,

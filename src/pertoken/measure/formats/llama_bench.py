@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pertoken.measure.loads import UNSTATED, Load, first, number, text
+from pertoken.measure.runs import UNSTATED, Run, first, number, text
 
 TOOL = "llama-bench"
 
@@ -18,7 +18,7 @@ def match(data: Any) -> bool:
     return isinstance(data, dict) and {"n_prompt", "n_gen", "avg_ns"} <= data.keys()
 
 
-def read(data: Any, name: str) -> list[Load]:
+def read(data: Any, name: str) -> list[Run]:
     """Its one test."""
     prompt, made, depth = (first(number(data, key), 0.0) for key in ("n_prompt", "n_gen", "n_depth"))
     seconds = number(data, "avg_ns") * 1e-9
@@ -29,7 +29,7 @@ def read(data: Any, name: str) -> list[Load]:
     alone = prompt > 0 and made == 0
     file = text(data, "model_filename").replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".gguf")
     return [
-        Load(
+        Run(
             tool=TOOL, name=f"{name} {label}", model=file, engine="llamacpp", version=f"b{number(data, 'build_number'):.0f}",
             date=text(data, "test_time")[:10], input=max(1.0, prompt + depth), output=max(1.0, made), cached=depth,
             concurrency=1.0, ttft=seconds if alone else UNSTATED,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pertoken.measure.loads import UNSTATED, Load, at, count, number, text
+from pertoken.measure.runs import UNSTATED, Run, at, count, number, text
 
 TOOL = "vllm bench serve"
 
@@ -19,7 +19,7 @@ def match(data: Any) -> bool:
     return isinstance(data, dict) and {"total_input_tokens", "completed", "duration"} <= data.keys()
 
 
-def read(data: Any, name: str) -> list[Load]:
+def read(data: Any, name: str) -> list[Run]:
     """Its one run."""
     completed = number(data, "completed")
     each = completed if completed > 0 else UNSTATED
@@ -29,7 +29,7 @@ def read(data: Any, name: str) -> list[Load]:
     together = number(data, "num_prompts") if at_once and math.isnan(concurrency) else UNSTATED
     arrivals = number(data, "request_rate") if not at_once and math.isnan(concurrency) else UNSTATED
     return [
-        Load(
+        Run(
             tool=TOOL, name=name, model=text(data, "model_id"), date=_day(text(data, "date")),
             input=number(data, "total_input_tokens") / each, output=number(data, "total_output_tokens") / each,
             concurrency=concurrency, rate=arrivals, together=together, ttft=number(data, "mean_ttft_ms") * 1e-3,

@@ -1,4 +1,4 @@
-"""A Load is what a load generator found over one run: lengths, times and tokens per second, whichever tool measured it."""
+"""A Run is what a load generator found over one run: lengths, times and tokens per second, whichever tool measured it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-
 
 
 @dataclass(frozen=True)
-class Load:
+class Run:
     """One run of a load generator. What the file does not state is NaN, or an empty text.
 
     Parameters
