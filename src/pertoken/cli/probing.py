@@ -174,7 +174,7 @@ def made_of(found: Any, given: Mapping[str, Any], told: str) -> probe_report.Pro
 def probe(url: str, given: Mapping[str, Any]) -> Answer:
     """Send requests to a server within limits."""
     from pertoken.measure.client import Client, base_of, is_local, need_httpx
-    from pertoken.measure.design import IDS, Writer
+    from pertoken.measure.design import Writer
     from pertoken.measure.energy import find_meter
     from pertoken.measure.probe import Runner
 
@@ -183,9 +183,7 @@ def probe(url: str, given: Mapping[str, Any]) -> Answer:
     if not given["served"]:
         raise PertokenError("the server needs the model's name; give --model NAME, as its /v1/models lists it")
     where = measuring.setting(_model(given, ""), knobs_of(given))
-    limits, vocab = _limits(given, where), IDS
-    if not where.why_not:
-        vocab = min(IDS, where.placed()[0].model.vocab)
+    limits, vocab = _limits(given, where), _vocabulary(given)
     words = given["chat"] or given["words"]
     client = Client(base, given["served"], given["chat"], key_of(given), _timeout(given))
     settings = {"url": base, "model": given["served"], "chat": given["chat"], "prompts": "words" if words else "token ids",
@@ -199,6 +197,19 @@ def probe(url: str, given: Mapping[str, Any]) -> Answer:
             f"{base} gave no answer that counts: {reasons or found.stopped or 'none came'}; check the address and --model"
         )
     return Answer(probes=[made_of(found, given, "")], given=given)
+
+
+def _vocabulary(given: Mapping[str, Any]) -> int:
+    """Token ids that prompts may hold: the model's where it is known, else those of common tokenizers."""
+    from pertoken.catalog.models import load_checkpoint
+    from pertoken.measure.design import IDS
+
+    try:
+        return min(IDS, load_checkpoint(measuring.spelled(_model(given, ""))).model.vocab)
+    except PertokenError:
+        if given["model"]:
+            raise
+        return IDS
 
 
 def _timeout(given: Mapping[str, Any]) -> float:

@@ -10,7 +10,7 @@ from statistics import fmean, median
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.roofline import Timed, total_seconds
 from pertoken.engine.step import Decode, Prefill, Step
-from pertoken.measure.fit import Decoded, Steps, fit_steps
+from pertoken.measure.fit import Decoded, Prefilled, Steps, fit_steps
 
 TERMS = {
     "memory": "the memory rate", "compute": "the arithmetic peak", "link": "the links", "overhead": "launches and the host",

@@ -110,7 +110,7 @@ def _head(probe: Probe) -> list[str]:
         f"  tokens by usage  {n['input']:,} input, {n['cached']:,} cached, {n['output']:,} output",
     ]
     if math.isfinite(probe.joules):
-        lines.append(f"  energy           {probe.joules:,.4g} J in all, {probe.watts:,.4g} W; {probe.energy}")
+        lines.append(f"  energy           {probe.joules:,.4g} J in all: {probe.energy}")
     elif probe.energy:
         lines += wrap(probe.energy, "  ", "    ")
     if probe.stopped:
