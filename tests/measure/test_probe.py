@@ -221,6 +221,15 @@ def test_addresses_are_cut_to_their_base() -> None:
     assert base_of("https://host/api/v1") == "https://host/api"
 
 
+def test_a_name_that_only_the_server_knows_is_said_before_anything_is_sent() -> None:
+    with serving("ok") as fake:
+        line = refused(*probe(fake.url, "--on", "1xl40s"))
+        assert "--as MODEL" in line and fake.asked == []
+        refused(*probe(fake.url, "--on", "1xl40s", "--as", "no-such-model"))
+        refused(*probe(fake.url, "--on", "1xno-such-card", "--as", "llama-3.1-8b"))
+        assert fake.asked == []
+
+
 def test_bad_options_are_sentences() -> None:
     url = "http://127.0.0.1:9"
     for more in (

@@ -127,6 +127,15 @@ def test_llama_bench_by_depth(tmp_path: Path) -> None:
     assert found.json()["runs"][0]["engine"] == "llamacpp"
 
 
+def test_a_name_that_only_the_file_knows_is_a_note(tmp_path: Path) -> None:
+    path = written(tmp_path, [results.vllm(model_id="my-own-finetune")], False)
+    found = run("measure", str(path), *ON, "--json")
+    assert found.code == 0, found.err
+    (run_,) = found.json()["runs"]
+    assert "--as MODEL" in run_["notes"][0] and run_["metrics"]["ttft"]["measured"] == pytest.approx(0.11)
+    refused("measure", str(path), *ON, "--as", "my-own-finetune")
+
+
 def test_a_model_that_does_not_fit_is_a_note(tmp_path: Path) -> None:
     path = written(tmp_path, [results.vllm()], False)
     found = run("measure", str(path), "--as", "llama-3.1-405b", "--on", "1xl4", "--json")

@@ -17,21 +17,6 @@ if TYPE_CHECKING:
     from pertoken.measure.runs import Run
     from pertoken.money.rate import Rate
 
-MACHINE = (
-    "on",
-    "dtype",
-    "kv_dtype",
-    "engine",
-    "tp",
-    "pp",
-    "ep",
-    "dp",
-    "token_budget",
-    "max_sequences",
-    "efficiency",
-    "rate",
-)
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -74,17 +59,24 @@ class Setting:
             return None
 
 
-def setting(model: str, given: Mapping[str, Any]) -> Setting:
+def setting(model: str, given: Mapping[str, Any], told: str = "") -> Setting:
     """The setting that a name of a model and knobs make.
 
     Parameters
     ----------
     model : str
-        As the user or a file names it; a file's spelling is brought to the catalog's.
+        As the user names it; empty where the user does not.
     given : mapping
         Knobs of the machine; those that are None were not given.
+    told : str
+        As a file or a server names it, which need be no name of the catalog.
     """
     knobs = {name: value for name, value in given.items() if value is not None}
+    if not model and told and not is_known(told):
+        return Setting(
+            knobs, f"{told[:60]!r} is no model of the catalog: give --as MODEL to hold it against the prediction"
+        )
+    model = model or told
     if not model:
         return Setting(knobs, "no model is named: give --as MODEL to hold it against the prediction")
     if "on" not in knobs and "efficiency" not in knobs:
@@ -101,6 +93,16 @@ def spelled(model: str) -> str:
     if files.find_name("models", model) or Path(model).expanduser().exists():
         return model
     return measured.load_names().spelling.model(model) or model
+
+
+def is_known(model: str) -> bool:
+    """Whether a name leads to a model."""
+    from pertoken.catalog.models import load_checkpoint
+
+    try:
+        return bool(load_checkpoint(spelled(model)))
+    except PertokenError:
+        return False
 
 
 def row_of(run: Run, deployment: Deployment) -> Row | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import math
 import time
@@ -129,13 +130,9 @@ def read(paths: Sequence[Path], given: Mapping[str, Any]) -> Answer:
             answer.probes.append(made_of(found, given, str(found.settings.get("model") or "")))
             continue
         for run in readers.runs_of(documents, path.name):
-            where = measuring.setting(_model(given, run.model), _with_engine(given, run.engine))
+            where = measuring.setting(given["model"], _with_engine(given, run.engine), given["served"] or run.model)
             answer.held.append(measuring.hold(run, where))
     return answer
-
-
-def _model(given: Mapping[str, Any], told: str) -> str:
-    return given["model"] or given["served"] or told
 
 
 def _with_engine(given: Mapping[str, Any], told: str) -> dict[str, Any]:
@@ -150,7 +147,7 @@ def made_of(found: Any, given: Mapping[str, Any], told: str) -> probe_report.Pro
     from pertoken.measure.teach import taught
 
     steps = fit_answers(found.answers)
-    where = measuring.setting(_model(given, told), knobs_of(given))
+    where = measuring.setting(given["model"], knobs_of(given), given["served"] or told)
     if where.why_not:
         return probe_report.Probed(found, steps, notes=(where.why_not,))
     longest = max([p.fresh + p.cached for p in steps.prompts] + [b.context for b in steps.batches] + [16.0])
@@ -182,8 +179,13 @@ def probe(url: str, given: Mapping[str, Any]) -> Answer:
     need_httpx()
     if not given["served"]:
         raise PertokenError("the server needs the model's name; give --model NAME, as its /v1/models lists it")
-    where = measuring.setting(_model(given, ""), knobs_of(given))
-    limits, vocab = _limits(given, where), _vocabulary(given)
+    where = measuring.setting(given["model"], knobs_of(given), given["served"])
+    if given["on"] and where.why_not:
+        raise PertokenError(where.why_not)
+    if not where.why_not:
+        with contextlib.suppress(DoesNotFit):  # it runs, so that is for the report to say
+            where.placed()
+    limits, vocab = _limits(given, where), _vocabulary(given["model"] or given["served"])
     words = given["chat"] or given["words"]
     client = Client(base, given["served"], given["chat"], key_of(given), _timeout(given))
     settings = {"url": base, "model": given["served"], "chat": given["chat"], "prompts": "words" if words else "token ids",
@@ -199,16 +201,14 @@ def probe(url: str, given: Mapping[str, Any]) -> Answer:
     return Answer(probes=[made_of(found, given, "")], given=given)
 
 
-def _vocabulary(given: Mapping[str, Any]) -> int:
+def _vocabulary(model: str) -> int:
     """Token ids that prompts may hold: the model's where it is known, else those of common tokenizers."""
     from pertoken.catalog.models import load_checkpoint
     from pertoken.measure.design import IDS
 
     try:
-        return min(IDS, load_checkpoint(measuring.spelled(_model(given, ""))).model.vocab)
+        return min(IDS, load_checkpoint(measuring.spelled(model)).model.vocab)
     except PertokenError:
-        if given["model"]:
-            raise
         return IDS
 
 
@@ -261,7 +261,7 @@ def watch(url: str, given: Mapping[str, Any], as_json: bool) -> None:
     need_httpx()
     if not 0.1 <= given["every"] <= 3600:
         raise PertokenError(f"--every is {given['every']:g}; it must be from 0.1 to 3,600 s")
-    where = measuring.setting(_model(given, ""), knobs_of(given))
+    where = measuring.setting(given["model"], knobs_of(given), given["served"])
     paid = _paid(given, where)
     watcher = Watch(paid, None)
     exporter = Exporter(given["exporter"]) if given["exporter"] is not None else None

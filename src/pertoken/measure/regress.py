@@ -44,8 +44,8 @@ class Line:
         Which of them the rows tell from the others.
     sigma : float
         Relative error of a measurement [1].
-    rows : int
-        Measurements.
+    rows, rank : int
+        Measurements, and coefficients or sums of them that they tell apart.
     """
 
     names: tuple[str, ...]
@@ -54,6 +54,7 @@ class Line:
     told: NDArray[np.bool_]
     sigma: float
     rows: int
+    rank: int
 
     def error(self, name: str) -> float:
         """Standard error of a coefficient; NaN where the rows do not tell it."""
@@ -67,7 +68,7 @@ class Line:
         """Value and 90% interval at one row of columns."""
         x = np.array([float(c) for c in columns])
         value, spread = float(x @ self.value), math.sqrt(max(0.0, float(x @ self.covariance @ x)))
-        wide = Z90 * widening(self.rows - int(np.linalg.matrix_rank(self.covariance)))
+        wide = Z90 * widening(self.rows - self.rank)
         return value, value - wide * spread, value + wide * spread
 
 
@@ -112,7 +113,7 @@ def fit(columns: dict[str, Array], y: Array) -> Line:
     value, whole, known = np.zeros(size.size), np.zeros((size.size, size.size)), np.zeros(size.size, dtype=bool)
     value[kept], known[kept] = b / size[kept], told
     whole[np.ix_(kept, kept)] = covariance / np.outer(size[kept], size[kept])
-    return Line(names, value, whole, known, sigma, y.size)
+    return Line(names, value, whole, known, sigma, y.size, int(np.linalg.matrix_rank(x, tol=SAME)))
 
 
 def _sigma(residual: Array, rank: int) -> float:
