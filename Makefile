@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-# OPERATORS: folder with the wheel that holds the operator tables, see docs/calibration.md
+# OPERATORS: folder with the wheels that hold the operator tables, see docs/calibration.md
 OPERATORS ?= operators
 
 .PHONY: run test lint types docs bench calibrate waits energy clean
@@ -34,10 +34,10 @@ bench: $(VENV)/.tests
 
 calibrate: $(VENV)/.tests
 	$(PIP) -e ".[calibrate]"
-	$(BIN)/python -m pertoken.calibrate $(OPERATORS)/aiconfigurator_core-0.12.0-*.whl --out src/pertoken/catalog/efficiency
+	$(BIN)/python -m pertoken.calibrate $(OPERATORS)/aiconfigurator*.whl --out src/pertoken/catalog/efficiency
 
 waits: $(VENV)/.tests
-	$(BIN)/python scripts/fit_waits.py --cross
+	$(BIN)/python scripts/fit_waits.py --cross --write
 
 # WALL: CSV of wall power of whole servers, to hold the result against, see docs/energy.md
 energy: $(VENV)/.tests

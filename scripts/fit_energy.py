@@ -39,7 +39,7 @@ FAMILIES = ("nemotron", "qwen", "llama", "gemma", "deepseek", "gpt-oss")
 # centre of the priors: floor of 0.4 board power, 5 pJ a bit of HBM, 0.4 and 0.25 pJ a half-precision FLOP, 50 us a token
 PRIOR = {"H100": (280.0, 40e-12, 0.4e-12, 50e-6), "B200": (400.0, 40e-12, 0.25e-12, 50e-6)}
 SPREAD = 0.5  # of the priors, in logarithms
-PULL = 0.1  # a residual as large weighs as much as a parameter one spread off
+PULL = 0.5  # a residual as large weighs as much as a parameter one spread off
 CAP = {"H100": 700.0, "B200": 1000.0}
 IDLE = {
     "H100": (145, "nvidia-smi of an H100 with weights loaded and nothing to do, gpu-burn issue 114",

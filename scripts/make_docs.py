@@ -1,24 +1,40 @@
 """Rewrite the examples in README.md and docs: what stands under each ``$ pertoken`` line becomes what the command prints.
 
-Also writes docs/knobs.md from the table of knobs, and the errors in docs/validation.md and docs/energy.md from measured rows.
-``tests/test_docs.py`` checks that the examples and the knobs have not drifted; the errors have ceilings of their own.
+Also writes the answers in docs/answers.md, docs/knobs.md from the table of knobs, and the errors in docs/validation.md and
+docs/energy.md from measured rows. ``tests/test_docs.py`` checks that examples, answers and knobs have not drifted; the errors
+have ceilings of their own.
 """
 
 import contextlib
 import io
+import math
 import re
 import runpy
 import shlex
+import statistics
 import sys
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
+from pertoken.catalog import files
 from pertoken.knobs import KNOBS
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"```console\n\$ (?P<command>(?:pertoken|python benchmarks/)[^\n]*)\n(?P<output>.*?)```", re.DOTALL)
 COUNTERFACTUALS = re.compile(r"(<!-- counterfactuals -->\n).*?(<!-- end of counterfactuals -->)", re.DOTALL)
 TABLE = re.compile(r"(<!-- errors -->\n).*?(<!-- end of errors -->)", re.DOTALL)
+CROSS = re.compile(r"(<!-- cross -->\n).*?(<!-- end of cross -->)", re.DOTALL)
 ENERGY = re.compile(r"(<!-- energy -->\n).*?(<!-- end of energy -->)", re.DOTALL)
+ANSWERS = re.compile(r"(<!-- answers -->\n).*?(<!-- end of answers -->)", re.DOTALL)
+POSITIONS = re.compile(r"(<!-- positions -->\n).*?(<!-- end of positions -->)", re.DOTALL)
+# model, machine and format of the weights, as far as its checkpoint has another
+LONG = (
+    ("llama-3.1-8b", "1xh100-sxm", None), ("llama-3.1-8b", "1xh100-sxm", "fp8"), ("llama-3.1-70b", "8xh100-sxm", None),
+    ("llama-3.1-70b", "8xh100-sxm", "fp8"), ("qwen3-235b-a22b-fp8", "8xh100-sxm", None), ("deepseek-v3", "8xh200-sxm", None),
+    ("gpt-oss-120b", "2xh100-sxm", None), ("gemma-3-27b", "2xh100-sxm", None), ("qwen3.5-35b-a3b", "2xh100-sxm", None),
+    ("nemotron-h-56b", "4xh100-sxm", None),
+)  # fmt: skip
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 
 
@@ -36,8 +52,14 @@ def run(command: str) -> str:
 
 
 def renewed(page: str) -> str:
-    """A page with all its examples run again, and its table of counterfactuals."""
-    page = COUNTERFACTUALS.sub(lambda m: f"{m[1]}{counterfactuals()}{m[2]}", page)
+    """A page with all its examples run again, and its tables and answers made anew."""
+    for region, made in (
+        (COUNTERFACTUALS, counterfactuals),
+        (ANSWERS, answers),
+        (POSITIONS, positions),
+        (CROSS, cross),
+    ):
+        page = region.sub(lambda m, made=made: f"{m[1]}{made()}{m[2]}", page)
     return BLOCK.sub(lambda m: f"```console\n$ {m['command']}\n{run(m['command'])}```", page)
 
 
@@ -48,6 +70,83 @@ def counterfactuals() -> str:
 
     head = "| name | what would be otherwise |\n|---|---|\n"
     return head + "".join(f"| `{spelled(c)}` | {c.sentence(c.amount or 0.0)} |\n" for c in KNOWN.values())
+
+
+def cross() -> str:
+    """Errors of what the fit of the engines' waits was not told: medians over cells, then the cells."""
+    table = files.read_toml(files.ROOT / "measured" / "cross.toml")
+    cells = table["cells"]
+    kinds = {"all": (True, False), "dense": (False,), "experts": (True,)}
+    lines = [
+        f"Fitted {table['fitted']}. Medians over cells of the median absolute error in a cell.",
+        "",
+        "| left out | models | cells | TPOT | TTFT |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for out in ("accelerator", "model"):
+        for kind, moe in kinds.items():
+            mine = [c for c in cells if c["out"] == out and c["moe"] in moe]
+            tpot, ttft = (statistics.median(c[key] for c in mine) for key in ("tpot", "ttft"))
+            lines.append(f"| {out} | {kind} | {len(mine)} | {tpot:.1%} | {ttft:.1%} |")
+    lines += [
+        "",
+        "| engine | accelerator | model | rows | bursts | TPOT, accelerator out | model out | TTFT, accelerator out | model out |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    keys = dict.fromkeys((c["engine"], c["accelerator"], c["model"]) for c in cells)
+    for key in keys:
+        found = {c["out"]: c for c in cells if (c["engine"], c["accelerator"], c["model"]) == key}
+        any_one = next(iter(found.values()))
+        errors = " | ".join(
+            f"{found[out][metric]:.1%}" if out in found else ""
+            for metric in ("tpot", "ttft")
+            for out in ("accelerator", "model")
+        )
+        lines.append(f"| {' | '.join(key)} | {any_one['rows']} | {any_one['bursts']} | {errors} |")
+    return "\n".join(lines) + "\n"
+
+
+def answers() -> str:
+    """The nine answers for the usual case, and what was assumed."""
+    from pertoken.answers.ask import answer
+    from pertoken.answers.page import body
+    from pertoken.cli.answers import DEFAULT, asked_of
+    from pertoken.scenario import price
+
+    cost = price(**DEFAULT)
+    return f"\n{body(cost, answer(asked_of(cost)))}\n"
+
+
+def positions() -> str:
+    """Where the quadratic term starts to matter: a line of a table for each model and format, and their order in words."""
+    from pertoken.answers.position import doubles
+    from pertoken.report.curve import Curve
+    from pertoken.scenario import price
+
+    head = "| model | weights | machine | equal in FLOP | equal in time | 10% dearer | twice | limit |\n"
+    lines, names = [head, "|---|---|---|---:|---:|---:|---:|---:|\n"], []
+    found: dict[str, list[int | None]] = {"FLOP": [], "time": []}
+    for model, on, dtype in LONG:
+        curve = Curve(price(model, on=on, dtype=dtype))
+        flop, time = curve.overtakes["input_flop"], curve.overtakes["input_time"]
+        row = (flop, time, curve.off("input")["above_from"], doubles(curve), curve.limit)
+        weights = curve.cost.deployment.precision.weights
+        lines.append(f"| {model} | {weights} | {on} | {' | '.join(f'{n:,}' if n else '-' for n in row)} |\n")
+        names.append(model if f"-{weights}" in model else f"{model} in {weights}")
+        found["FLOP"].append(flop)
+        found["time"].append(time)
+    said = " ".join(f"In {what}: {orders(names, where)}." for what, where in found.items())
+    return f"{''.join(lines)}\n{textwrap.fill(said, 130, break_on_hyphens=False)}\n\n"
+
+
+def orders(names: Sequence[str], where: Sequence[int | None]) -> str:
+    """Which models have a point at thousands of tokens, which at tens of thousands, and which at none."""
+    from pertoken.answers.position import magnitude
+
+    groups: dict[str, list[str]] = {}
+    for name, n in sorted(zip(names, where, strict=True), key=lambda pair: pair[1] or math.inf):
+        groups.setdefault(magnitude(n) if n else "nowhere up to the limit", []).append(name)
+    return "; ".join(f"{order} for {', '.join(models)}" for order, models in groups.items())
 
 
 def knob_page() -> str:

@@ -27,6 +27,7 @@ ORDER = (
     ("simulate", "market", "calibrate", "whatif"),
     ("measure",),
     ("report",),
+    ("answers",),
     ("catalog",),
     ("sizing",),
     ("scenario",),

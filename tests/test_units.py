@@ -114,3 +114,11 @@ def test_any_text_is_a_finite_number_or_a_sentence(text: str) -> None:
             continue
         assert math.isfinite(value)
         assert value >= 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(0.012345, 3, "0.0123"), (999.4, 3, "999"), (3478.2, 3, "3,478"), (62257.0, 4, "62,257")],
+)
+def test_numbers_have_commas_and_no_exponent(value: float, digits: int, text: str) -> None:
+    assert units.format_number(value, digits) == text

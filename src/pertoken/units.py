@@ -86,6 +86,11 @@ def format_money(usd: float) -> str:
     return f"${usd:,.{min(digits, 12)}f}"
 
 
+def format_number(value: float, digits: int = 3) -> str:
+    """A number of so many significant digits, thousands with commas instead of an exponent."""
+    return f"{value:,.0f}" if abs(value) >= 10.0**digits else f"{value:.{digits}g}"
+
+
 def format_bytes(count: float) -> str:
     """Bytes in decimal units, such as ``80.0 GB`` (10^9 bytes)."""
     for scale, unit in ((TERA, "TB"), (GIGA, "GB"), (MEGA, "MB"), (KILO, "kB")):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pertoken.calibrate.cells import Refused
-from pertoken.calibrate.rows import COLUMNS, read_row, states_enough
+from pertoken.calibrate.rows import COLUMNS, SETTINGS, read_row, states_enough
 from pertoken.catalog.measured import load_names
 
 NAMES = load_names()
@@ -128,3 +128,31 @@ def test_no_cell_breaks_the_reader(cells):
         assert str(error)
     else:
         assert all(math.isfinite(v) and v > 0 for v in found.measured.values())
+
+
+def test_settings_that_a_source_documents_reach_the_profile():
+    internal = {"notes": "family=NVIDIA-internal; mode=agg", "engine": "trtllm", "engine_version": "1.0.0rc3"}
+    found = row(**internal)
+    assert found.settings == {"token_budget": 1024 + 16 + 1500}
+    assert any("1,500 tokens" in note for note in found.assumed)
+    assert row().settings == {}
+    recipe = {
+        "notes": "family=InferenceX; mode=agg",
+        "engine": "trtllm",
+        "model": "meta-llama/Llama-3.1-70B",
+        "weight_dtype": "fp8",
+    }
+    waits = row(**recipe, isl="1024", osl="1024", tp="4", n_gpus="4")
+    assert waits.settings == {"token_budget": 16384.0, "wait_steps": 20.0}
+    assert waits.kv == "fp8"
+    # numbers are compared, not looked for: 8 is not among 1, 2 and 4, and 10240 is not 1024
+    assert "wait_steps" not in row(**recipe, isl="1024", osl="1024", tp="8", n_gpus="8").settings
+    assert "wait_steps" not in row(**recipe, isl="10240", osl="1024", tp="4", n_gpus="4").settings
+
+
+def test_every_rule_of_settings_has_a_source_and_is_read():
+    figures = {"kv", "budget_past_input", *SETTINGS}
+    for rule in NAMES.settings:
+        assert {"note", "title", "url", "read"} <= set(rule)
+        assert set(rule) & figures, rule
+        assert set(rule) <= {*COLUMNS, *figures, "note", "title", "url", "read"}, rule

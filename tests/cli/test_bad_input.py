@@ -58,7 +58,7 @@ LIMIT = 20  # s; a command that takes longer hangs
     (("--dtype", "fp9"), "number format"),
     (("--kv-dtype", "fp9"), "number format"),
     (("--basis", "both"), "usage, allocation"),
-    (("--engine", "vlm"), "did you mean vllm?"),
+    (("--engine", "vlm"), "did you mean vllm or vllm-0.12?"),
     (("--imput", "5"), "--input"),
     (("--input",), "requires an argument"),
     (("--json", "--csv"), "cannot both be given"),
@@ -88,7 +88,7 @@ def test_knobs_out_of_range(arguments: tuple[str, ...], says: str) -> None:
     (("llama-3.1-70b", "--on", "128xh100", "--pp", "128"), "80 layers"),
     (("llama-3.1-8b", "--on", "a100", "--dtype", "fp8"), "has no fp8 arithmetic"),
     # without --on, what is wrong is still what is said
-    (("llama-3.1-8b", "--engine", "vlm"), "did you mean vllm?"),
+    (("llama-3.1-8b", "--engine", "vlm"), "did you mean vllm or vllm-0.12?"),
     (("llama-3.1-8b", "--rate", "rent:0"), "above 0"),
     (("llama-3.1-8b", "--dtype", "fp9"), "number format"),
     (("llama-3.1-8b", "--tp", "3"), "does not divide the attention heads"),
@@ -105,7 +105,7 @@ def test_names_and_splits(arguments: tuple[str, ...], says: str) -> None:
     (("show", "model"), "NAME"),
     (("show", "model", "nope"), "not in the catalog"),
     (("show", "accelerator", "h10-sxm"), "did you mean h100-sxm"),
-    (("show", "engine", "vlm"), "did you mean vllm?"),
+    (("show", "engine", "vlm"), "did you mean vllm or vllm-0.12?"),
     (("show", "price", "x"), "kinds: model, accelerator, engine"),
     (("--bogus",), "--bogus"),
 ])  # fmt: skip

@@ -32,7 +32,7 @@ def test_json_adds_up_and_depth_cuts_it() -> None:
 
 def test_what_if_in_json_has_bounds_before_and_after() -> None:
     found = run("price", *SMALL, "--what-if", "all", "--json").json()["what_if"]
-    assert len(found) == 14
+    assert len(found) == 15
     for item in found:
         assert item["applies"] == ("reason" not in item)
         if item["applies"]:

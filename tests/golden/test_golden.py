@@ -70,6 +70,10 @@ CASES: dict[str, tuple[str, ...]] = {
     "what-if-latent.txt": ("price", "deepseek-v3", "--on", "8xh200-sxm", "--concurrency", "64", "--what-if", "all"),
     "cite.bib": ("explain", "deepseek-v3", "--on", "8xh200-sxm", "--concurrency", "64", "--cite"),
     "help-curve.txt": ("curve", "--help"),
+    "help-answers.txt": ("answers", "--help"),
+    "answers-70b.txt": ("answers",),
+    "answers-70b.json": ("answers", "--json"),
+    "answers-8b-batch-1.txt": ("answers", "llama-3.1-8b", "--on", "1xh100-sxm", "--concurrency", "1"),
 }
 HEAD = {"list-rates.txt": 12, "show-accelerator.txt": 24}  # lines kept of what grows with the catalog
 NOISE = 1e-9  # a figure this small beside the others is rounding of the machine at hand
@@ -124,7 +128,18 @@ def test_text_is_readable(name: str) -> None:
         assert wrong not in text, wrong
     assert not re.search(r"-0\.0+(?![0-9])", text), "a zero below zero"
     if name.startswith(
-        ("price-70b.t", "price-8b", "curve-70b.t", "curve-v", "load", "no-rent", "help", "explain", "what-if-latent")
+        (
+            "price-70b.t",
+            "price-8b",
+            "curve-70b.t",
+            "curve-v",
+            "load",
+            "no-rent",
+            "help",
+            "explain",
+            "what-if-latent",
+            "answers",
+        )
     ) and name.endswith(".txt"):
         widest = max(text.splitlines(), key=len)
         assert len(widest) <= 120, widest

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.efficiency import ExpertsEfficiency
+from pertoken.engine.ops import ExpertsOp
 from pertoken.engine.parallel import Split
 from pertoken.engine.step import Decode, Prefill, Step
 from pertoken.engine.work import Work
@@ -197,6 +198,35 @@ def test_experts_touched_agree_with_random_routing(experts: int, active: int, to
     assert layer.touched(tokens) == pytest.approx(counts.mean(), abs=5 * counts.std() / 2000**0.5 + 1e-9)
     even = ExpertsEfficiency(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
     assert even.touched(experts, active, tokens) == pytest.approx(layer.touched(tokens), rel=1e-12)
+
+
+@pytest.mark.parametrize(("experts", "active", "tokens"), [(8, 2, 3), (128, 8, 40), (256, 8, 64)])
+@pytest.mark.parametrize("evenness", [1.0, 3.0])
+def test_experts_of_unequal_popularity_touched_agree_with_random_ones(
+    experts: int, active: int, tokens: int, evenness: float
+) -> None:
+    random = np.random.default_rng(3)
+    p = random.beta(evenness, evenness * (experts - active) / active, size=(20_000, experts))
+    expected = (1.0 - (1.0 - p) ** tokens).sum(axis=1).mean()
+    layer = Experts(64, experts, active, 32)
+    assert layer.touched(tokens, evenness) == pytest.approx(expected, rel=0.01)
+    assert layer.touched(tokens, evenness) < layer.touched(tokens)
+    assert layer.touched(1.0, evenness) == pytest.approx(active, rel=0.03 if evenness > 1 else 1e-9)
+    assert layer.touched(tokens, 1e6) == pytest.approx(layer.touched(tokens), rel=1e-2)
+
+
+@pytest.mark.parametrize("groups", [2, 8, 32])
+def test_the_busiest_rank_touches_as_many_experts_as_the_largest_of_random_counts(groups: int) -> None:
+    op = next(
+        op for op in maker.bare(maker.moe(experts=256), Split(dp=groups, ep=groups)).plan if op.group == "experts"
+    )
+    assert isinstance(op, ExpertsOp)
+    held, random = op.experts.experts // groups, np.random.default_rng(5)
+    for q in (0.2, 0.5, 0.9):
+        counts = random.binomial(held, q, size=(20_000, groups)).max(axis=1).mean()
+        ahead = float(op._most(q * op.experts.experts))
+        assert ahead == pytest.approx(counts / (held * q), rel=0.08)
+    assert float(op._most(float(op.experts.experts))) == 1.0
 
 
 def test_one_token_touches_its_experts_and_many_touch_all() -> None:

@@ -65,3 +65,15 @@ def test_listings_put_figures_right_and_words_left() -> None:
 
 def test_controls_are_shown_as_escapes() -> None:
     assert text.plain("a\x1b[31m\tb\u202e\udcff\n") == "a\\x1b[31m\\tb\\u202e\\udcff\n"
+
+
+def test_where_no_rate_meets_the_goals_there_is_no_load() -> None:
+    slow = pertoken.price("llama-3.1-8b", on="1xxeon-8480", concurrency=1)
+    shown = text.answer(slow)
+    assert "no rate meets the goals (load)" in " ".join(shown.split())
+    assert "nan" not in shown and "e+0" not in shown
+
+
+def test_a_row_that_nothing_was_spent_on_is_left_out() -> None:
+    alone = "\n".join(text.receipt(pertoken.price("llama-3.1-8b", on="1xh100-sxm")))
+    assert "links between" not in alone and "reading weights" in alone

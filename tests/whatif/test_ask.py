@@ -184,6 +184,16 @@ def test_a_faster_machine_costs_less_and_its_resource_binds_less(closed: Cost, n
     assert spent(twice) < spent(closed)
 
 
+def test_more_memory_counts_only_where_memory_binds(closed: Cost) -> None:
+    free = after(closed, "memory:2")
+    assert total(free) == pytest.approx(total(closed), rel=1e-9)
+    tight = price("llama-3.1-8b", on="1xrtx-4090", dtype="fp8", input=8000, output=500, tpot=1, ttft=30, rate="rent:1")
+    assert tight.operating.bound == "KV memory", "else it is no case for this test"
+    more = after(tight, "memory:2")
+    assert total(more) < total(tight)
+    assert more.operating.state.batch > 1.5 * tight.operating.state.batch
+
+
 def test_a_load_stays_its_request_rate() -> None:
     cost = case("load")
     assert after(cost, "kv-fp8").requests_per_s == pytest.approx(cost.requests_per_s, rel=1e-6)

@@ -114,7 +114,7 @@ def as_toml(made: dict[str, Any], today: dt.date) -> str:
     if "elementwise" in made:
         lines.append(f"elementwise = {made['elementwise']:.4g}")
     lines.append("tables = [\n" + "".join(f'  "{line}",\n' for line in made["tables"]) + "]")
-    for i, origin in enumerate(origins[::-1]):  # today's first
+    for i, origin in enumerate(origins):  # today's first
         lines += ["", f"[sources.{'tables' if i == 0 else 'older'}]"]
         lines.append(f'title = "{origin}, measured operator tables (Apache-2.0)"')
         lines += [f'url = "{_HOME}"', f"read = {today}"]

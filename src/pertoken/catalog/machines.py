@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from pertoken.engine.transfer import Chooser
 from pertoken.hardware.accelerator import Accelerator, accelerator_from_dict
 
 Entry = TypeVar("Entry")
+OLDER = 2.0  # interval of versions older than any described over theirs, in logarithms: assumed
 SLOTS = "l40s"  # measured over PCIe slots of one host
 REFERENCE = "h100-sxm"  # measured most thoroughly, so it stands in for what the others lack
 # the measured accelerator whose kernels resemble most those of a family nobody measured
@@ -86,8 +88,17 @@ def profile_of(engine: str, version: str, date: str) -> Profile:
     numbers = version_numbers(version)
     for before, until, name in eras(engine):
         if (numbers and numbers < before) or (not numbers and date and date < until.isoformat()):
-            return load_profile(name)
+            return _as_old(load_profile(name), name, numbers, date)
     return load_profile(engine)
+
+
+def _as_old(profile: Profile, name: str, numbers: tuple[int, ...], date: str) -> Profile:
+    """The profile with wider intervals for what is older than the versions that it describes."""
+    table = _entry("engines", name)
+    since, day = version_numbers(str(table.get("since", ""))), table.get("since_day")
+    if not ((numbers and numbers < since) or (not numbers and date and day and date < day.isoformat())):
+        return profile
+    return replace(profile, interval={k: (low**OLDER, high**OLDER) for k, (low, high) in profile.interval.items()})
 
 
 @cache

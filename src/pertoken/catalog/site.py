@@ -119,6 +119,14 @@ def _embodied(
     return Sourced(value, "kg", USER), life
 
 
+def electricity(accelerator: str) -> tuple[float, str]:
+    """Price of electricity where an accelerator stands [$/kWh], and where it was read."""
+    table = _table("owned")
+    terms = {**table["common"], **(table["home"] if at_home(accelerator) else {})}
+    found = read_number(terms["power"], "$/kWh", read_sources(table["sources"]), "owned: power")
+    return found.value, found.source.title
+
+
 def load_ownership(accelerator: str, given: Mapping[str, float]) -> tuple[Ownership, str]:
     """Terms of owning an accelerator, and what is owned."""
     table = _table("owned")

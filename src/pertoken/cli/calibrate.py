@@ -40,7 +40,7 @@ def fitted(path: Path, accelerator: str, engine: str) -> Own:
     return own.calibrate(own.chosen(found, on, under, predict.resolve))
 
 
-@click.command()
+@click.command(short_help="Fit to your own measurements.")
 @click.option(
     "--from", "source", metavar="FILE.csv", required=True, help="Measured rows (columns: docs/validation.md)."
 )

@@ -49,7 +49,7 @@ def check_file(target: str | None) -> Path | None:
     return path
 
 
-@click.command()
+@click.command(short_help="Cost of the n-th token.")
 @click.argument("model", nargs=-1, shell_complete=complete("models"))
 @knob_options
 @click.option(

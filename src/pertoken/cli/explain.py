@@ -20,7 +20,7 @@ FORMS = (".txt", ".md", ".html", ".json", ".bib", ".png", ".svg")
 PICTURES = (".png", ".svg")
 
 
-@click.command()
+@click.command(short_help="Why tokens cost what they do.")
 @click.argument("model", nargs=-1, shell_complete=complete("models"))
 @knob_options
 @click.option("--scenario", metavar="FILE.toml", help="Read knobs from a file; options given here come first.")

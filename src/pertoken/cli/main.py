@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from pertoken import __version__
+from pertoken.cli.answers import answers
 from pertoken.cli.calibrate import calibrate
 from pertoken.cli.curve import curve
 from pertoken.cli.explain import explain
@@ -46,7 +47,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Dollars per million tokens, and why.")
 @click.argument("model", nargs=-1, shell_complete=complete("models"))
 @knob_options
 @click.option("--scenario", metavar="FILE.toml", help="Read knobs from a file; options given here come first.")
@@ -146,7 +147,7 @@ def list_(kind: str, words: tuple[str, ...], as_json: bool, today: str | None) -
     click.echo(text.listing([heads, *([str(row[key]) for key in heads] for row in rows)]), nl=False)
 
 
-@cli.command()
+@cli.command(short_help="One catalog entry with its sources.")
 @click.argument("kind", metavar="KIND")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -171,6 +172,7 @@ def _complain(sentence: str) -> None:
     click.echo("pertoken: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), err=True)
 
 
+cli.add_command(answers)
 cli.add_command(explain)
 cli.add_command(validate)
 cli.add_command(calibrate)

@@ -54,7 +54,7 @@ def validation(paths: list[Path], efficiency: str | None = None) -> tuple[Valida
     return found, notes
 
 
-@click.command()
+@click.command(short_help="Predictions against measurements.")
 @click.argument("files", nargs=-1, metavar="[FILE.csv]...")
 @click.option("--efficiency", metavar="FILE.toml", help="Own calibration, for rows of its accelerator and engine.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: groups, refused, sources.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,10 @@ from pertoken.model.matmul import Matmul
 
 Number = Any
 HALF_BYTES = 2.0  # activations between operations are kept in half precision
-CHAIN = 10.0  # kernels that stand behind the products of routed experts, and behind latent attention, assumed
+# first shape of the beta distribution of experts' popularity: 1 is the widest whose density falls steadily, and agrees with
+# measured serving better than experts all alike (docs/calibration.md); assumed
+EVENNESS = 1.0
+CHAIN = 55.0  # kernels that stand behind the products of routed experts, and behind latent attention, assumed
 FAR = 1e9  # a context at which kernels reach their full rates [token]
 
 
@@ -222,6 +226,7 @@ class ExpertsOp(Operation):
     flops: float
     bandwidth: float
     efficiency: ExpertsEfficiency
+    evenness: float = EVENNESS
 
     @property
     def launches(self) -> float:
@@ -231,7 +236,7 @@ class ExpertsOp(Operation):
     def at(self, step: Step) -> list[Timed]:
         e, rows = self.experts, step.tokens * self.pool
         inner = -(-e.inner // self.expert_split)
-        touched = np.maximum(e.touched(rows), 1e-30)  # no tokens take no time, not 0 / 0
+        touched = np.maximum(e.touched(rows, self.evenness), 1e-30)  # no tokens take no time, not 0 / 0
         flop = 2.0 * e.active * e.expert_parameters * rows / self.ranks
         weights = touched * self.expert_bytes / self.ranks
         routed = rows * e.active * self.expert_split / self.ranks
@@ -239,22 +244,44 @@ class ExpertsOp(Operation):
         per_expert = np.maximum(rows * e.active / touched, 1.0)
         rate = self.bandwidth * self.efficiency.memory(np.maximum(weights + moved, 1.0))
         reached = self.efficiency.compute(per_expert, inner, e.width)
+        busiest = 1.0 + self._ahead / np.sqrt(np.maximum(routed, 1.0)) if self._ahead else 1.0
         return [
             Timed(
                 self.name,
                 self.group,
                 self.count,
                 Work(flop=flop, weight_bytes=weights, activation_bytes=moved),
-                fixed_s=weights / rate,
-                moved_s=moved / rate,
-                compute_s=flop / (self.flops * reached),
+                fixed_s=weights / rate * self._most(touched),
+                moved_s=moved / rate * busiest,
+                compute_s=flop / (self.flops * reached) * busiest,
                 useful=reached / self.efficiency.peak,
                 overhead_s=self.efficiency.launch_s,
                 input_tokens=step.input_tokens,
                 output_tokens=step.decode_tokens,
-                shape=lambda tau: e.touched(tau * rows) / touched,
+                shape=lambda tau: e.touched(tau * rows, self.evenness) / touched,
             )
         ]
+
+    @cached_property
+    def _ahead(self) -> float:
+        """Standard deviations by which the largest of the ranks' counts is above the mean (Blom); 0 for one rank."""
+        groups = self.ranks // self.expert_split
+        if groups < 2:
+            return 0.0
+        from statistics import NormalDist  # takes as long to load as a price to compute
+
+        return NormalDist().inv_cdf((groups - 0.375) / (groups + 0.25))
+
+    def _most(self, touched: Number) -> Number:
+        """Experts touched on the busiest of the ranks that hold whole experts, over the mean.
+
+        A rank holds n of them, each touched with probability q: counts spread by ``sqrt(n q (1-q))``.
+        """
+        if not self._ahead:
+            return 1.0
+        held = self.experts.experts * self.expert_split / self.ranks
+        q = touched / self.experts.experts
+        return np.minimum(1.0 + self._ahead * np.sqrt((1.0 - q) / (held * q)), 1.0 / q)
 
 
 @dataclass(frozen=True)

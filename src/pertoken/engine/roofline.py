@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class Timed:
         """Seconds of memory traffic [s]."""
         return self.fixed_s + self.moved_s
 
-    @property
+    @cached_property
     def seconds(self) -> Number:
         """Seconds of all repeats: compute and memory overlap, link and overhead add [s]."""
         beside = [s for s in (self.link_s, self.overhead_s) if not (isinstance(s, float) and s == 0.0)]

@@ -164,7 +164,15 @@ class Experts(FeedForward):
     def active_parameters(self) -> int:
         return self._always + self.active * self.expert_parameters
 
-    def touched(self, tokens: Number) -> Number:
-        """Experts that at least one of ``tokens`` evenly routed tokens uses [expert]: E (1 - (1 - k/E)^m)."""
-        missed = np.power(1.0 - self.active / self.experts, tokens)
-        return self.experts * (1.0 - missed)
+    def touched(self, tokens: Number, evenness: float = float("inf")) -> Number:
+        """Experts that at least one of ``tokens`` uses [expert].
+
+        ``E (1 - (1 - k/E)^m)`` where all are equally popular. Where popularity has a beta distribution of mean k/E and
+        first shape a (``evenness``), ``E (1 - ((b + (a-1)/2) / (b + m + (a-1)/2))^a)`` with b = a (E-k)/k: exact for one
+        token and for a = 1, else by Tricomi's ratio of gamma functions.
+        """
+        spare = (self.experts - self.active) / self.active
+        if not np.isfinite(evenness) or not spare:
+            return self.experts * (1.0 - np.power(1.0 - self.active / self.experts, tokens))
+        b = evenness * spare + (evenness - 1.0) / 2.0
+        return self.experts * (1.0 - (b / (b + tokens)) ** evenness)

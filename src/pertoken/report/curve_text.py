@@ -17,7 +17,7 @@ from pertoken.errors import PertokenError
 from pertoken.report.curve import OFF, Curve
 from pertoken.report.document import clean, safe_cell
 from pertoken.report.text import bullets, headline, plain, table, wrap
-from pertoken.units import format_money
+from pertoken.units import format_money, format_number
 
 HEADS = {
     "weights": "weights", "kv": "KV read", "attention": "attention", "dense": "dense", "activations": "moving",
@@ -39,7 +39,12 @@ def columns(at: At) -> dict[str, Any]:
 
 
 def _money(curve: Curve, value: float) -> str:
-    return format_money(value) if curve.cost.rate else f"{value:.4g} s"
+    return format_money(value) if curve.cost.rate else f"{format_number(value, 4)} s"
+
+
+def _cell(curve: Curve, value: float) -> str:
+    """An amount in a column whose head has the unit."""
+    return format_money(value) if curve.cost.rate else format_number(value, 4)
 
 
 def _table(curve: Curve, token: str) -> list[str]:
@@ -51,9 +56,9 @@ def _table(curve: Curve, token: str) -> list[str]:
     extra = ["mean to it", "to flat"] if curve.cumulative else []
     rows = [[f"{token} token", "$/M" if curve.cost.rate else "s/M", *extra, *(HEADS[p] for p in parts)]]
     for i, position in enumerate(n):
-        mean = [_money(curve, means[i]), _off(means[i] / curve.flat[token])] if curve.cumulative else []
-        cells = [_money(curve, parts[p][i]) if parts[p][i] else "" for p in parts]
-        rows.append([f"{position:,.0f}", _money(curve, at.value[i]), *mean, *cells])
+        mean = [_cell(curve, means[i]), _off(means[i] / curve.flat[token])] if curve.cumulative else []
+        cells = [_cell(curve, parts[p][i]) if parts[p][i] else "" for p in parts]
+        rows.append([f"{position:,.0f}", _cell(curve, at.value[i]), *mean, *cells])
     return ["  " + line for line in table(rows, left=())]
 
 
@@ -115,7 +120,7 @@ def answer(curve: Curve) -> str:
     cost = curve.cost
     lines = [
         headline(cost),
-        f"  {QUESTION[curve.view]}; the {curve.who} pays for reading old positions",
+        *wrap(f"{QUESTION[curve.view]}; the {curve.who} pays for reading old positions", "  ", "    "),
         f"  batch {float(cost.operating.state.batch):,.1f}, bound by {cost.operating.bound}; lengths:"
         f" {cost.workload.lengths.origin}",
         "",
@@ -156,7 +161,7 @@ def comparison(curves: Sequence[Curve]) -> str:
         rows = [[f"{token} token, $/M" if curves[0].cost.rate else f"{token} token, s/M", *heads]]
         for n in shown:
             cells = [
-                _money(curve, float(curve.at(token, np.array([n])).value[0])) if n <= curve.last(token) else ""
+                _cell(curve, float(curve.at(token, np.array([n])).value[0])) if n <= curve.last(token) else ""
                 for curve in curves
             ]
             rows.append([f"{n:,.0f}", *cells])

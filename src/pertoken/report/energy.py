@@ -6,7 +6,7 @@ from typing import Any
 
 from pertoken.cost import Cost, PerToken
 from pertoken.money.meter import Meter
-from pertoken.units import MILLION
+from pertoken.units import MILLION, format_number
 
 
 def _dict(found: PerToken | None, factor: float = 1.0) -> dict[str, Any] | None:
@@ -74,11 +74,11 @@ def lines(cost: Cost) -> list[str]:
     found = []
     for name in ("input", "output"):
         j = getattr(joules, name)
-        parts = [f"{name} {j.value:.3g} J a token ({j.low:.3g} to {j.high:.3g})"]
+        parts = [f"{name} {format_number(j.value)} J a token ({format_number(j.low)} to {format_number(j.high)})"]
         if grams:
-            parts.append(f"{getattr(grams, name).value * MILLION:.3g} g CO2e")
+            parts.append(f"{format_number(getattr(grams, name).value * MILLION)} g CO2e")
         if wet:
-            parts.append(f"{getattr(wet, name).value * MILLION:.2g} L of water")
+            parts.append(f"{format_number(getattr(wet, name).value * MILLION, 2)} L of water")
         found.append(", ".join(parts) + (" per million" if len(parts) > 1 else ""))
     site = cost.site
     around = f"x {site.host.value:g} for the host x PUE {site.pue.value:g}"

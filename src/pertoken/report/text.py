@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Container, Iterable, Sequence
 from itertools import groupby
@@ -12,7 +13,7 @@ from pertoken.money.currency import parse_currency
 from pertoken.report import energy
 from pertoken.report.document import interval_meaning, row
 from pertoken.report.uncertainty import Tornado
-from pertoken.units import MILLION, MONTH, format_money, format_rate, format_seconds
+from pertoken.units import MILLION, MONTH, format_money, format_number, format_rate, format_seconds
 
 WIDTH = 100
 LABELS = {
@@ -77,7 +78,7 @@ def _money(cost: Cost) -> list[str]:
         seconds = cost.accelerator_s.scaled(MILLION)
         for name in ("input", "output"):
             figure = getattr(seconds, name)
-            lines.append(f"  {name:<8}{figure.value:>10.4g} accelerator-seconds per million tokens")
+            lines.append(f"  {name:<8}{format_number(figure.value, 4):>10} accelerator-seconds per million tokens")
         return lines
     dollars, tokens = cost.per_million, cost.tokens_per_request
     rows = [[name, format_money(figure.value), "per million tokens", _range(figure)]
@@ -99,11 +100,12 @@ def _money(cost: Cost) -> list[str]:
             f"          at {other.per_usd:g} {other.code} a dollar, as given: input {other.show(dollars.input.value)}, output"
             f" {other.show(dollars.output.value)} per million tokens; {other.show(cost.per_month)} a month"
         )
-    lines.append(
-        f"  a request of {tokens['input'] + tokens['cached']:,.0f} input and {tokens['output']:,.0f} output tokens costs"
+    lines += wrap(
+        f"a request of {tokens['input'] + tokens['cached']:,.0f} input and {tokens['output']:,.0f} output tokens costs"
         f" {format_money(cost.per_request.value)}{idle}; the machine {format_money(cost.per_month)} a month of"
-        f" {MONTH / cost.bill.period_s:g} hours"
-    )
+        f" {MONTH / cost.bill.period_s:g} hours",
+        "  ", "    ",
+    )  # fmt: skip
     return lines
 
 
@@ -132,9 +134,14 @@ def why(cost: Cost) -> list[str]:
         "  ",
         "    ",
     )
+    load = cost.requests_per_s / cost.operating.most_rate
+    loaded = (
+        f"at {load:.0%} of the highest rate within the goals (load)"
+        if not math.isnan(load)
+        else "no rate meets the goals (load)"
+    )
     lines += wrap(
-        f"bound by {cost.operating.bound}; busy {cost.utilisation:.0%} of paid time (utilisation), at"
-        f" {cost.requests_per_s / cost.operating.most_rate:.0%} of the highest rate within the goals (load), with"
+        f"bound by {cost.operating.bound}; busy {cost.utilisation:.0%} of paid time (utilisation), {loaded}, with"
         f" {cost.mfu:.0%} of peak FLOP/s (MFU); KV cache {float(state.kv_occupancy):.0%} full of {d.kv_tokens:,.0f} tokens",
         "  ",
         "    ",
@@ -159,6 +166,8 @@ def receipt(cost: Cost) -> list[str]:
     for part in PARTS:
         first = sums.get((part, "input"), 0.0) + sums.get((part, "cached"), 0.0)
         second = sums.get((part, "output"), 0.0)
+        if not first + second:
+            continue
         rows.append(
             [LABELS[part], money(first), money(second), money(first + second), f"{(first + second) / paid:.1%}"]
         )
@@ -218,8 +227,8 @@ def comparison(costs: Sequence[Cost]) -> str:
                 format_money(flat["output_usd_per_million"]),
                 f"{cost.ratio:.1f}",
                 f"{cost.idle_share:.0%}",
-                f"{flat['output_joules']:.3g}" if cost.meter else "",
-                f"{flat['output_g_co2e_per_million']:.3g}" if cost.grams else "",
+                format_number(flat["output_joules"]) if cost.meter else "",
+                format_number(flat["output_g_co2e_per_million"]) if cost.grams else "",
                 format_seconds(flat["ttft_s"]),
                 format_seconds(flat["tpot_s"]),
                 f"{flat['concurrency']:,.1f}",

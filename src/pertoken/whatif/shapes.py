@@ -118,6 +118,14 @@ def bandwidth(cost: Cost, factor: float) -> Case:
     )
 
 
+def capacity(cost: Cost, factor: float) -> Case:
+    """Memory that is larger."""
+    a = cost.deployment.accelerator
+    note = f"{factor:g} times that of {a.name}"
+    larger = replace(a, memory=replace(a.memory, value=a.memory.value * factor, note=note))
+    return Case(repriced(cost, replace(cost.deployment, accelerator=larger)), ("the same rent",))
+
+
 def flops(cost: Cost, factor: float) -> Case:
     """Arithmetic that is faster, in every format."""
     a = cost.deployment.accelerator
@@ -150,6 +158,7 @@ SHAPES = (
 )
 FASTER = (
     Counterfactual("bandwidth", "{} times the memory bandwidth", bandwidth, 2, 0.01, 100),
+    Counterfactual("memory", "{} times the memory, at the same bandwidth", capacity, 2, 0.01, 100),
     Counterfactual("flops", "{} times the FLOP/s", flops, 2, 0.01, 100),
     Counterfactual("links", "{} times the bandwidth of link and network", links, 2, 0.01, 100),
 )  # fmt: skip
