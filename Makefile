@@ -27,6 +27,7 @@ docs: $(VENV)/.tests
 bench: $(VENV)/.tests
 	$(BIN)/python benchmarks/truth.py
 	$(BIN)/python benchmarks/deepseek.py
+	$(BIN)/python benchmarks/chunks.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/positions.py
 	$(BIN)/python benchmarks/market.py

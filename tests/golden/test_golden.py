@@ -15,6 +15,8 @@ from tests.cli.tool import run
 HERE = Path(__file__).parent
 JOB = ("price", "llama-3.1-70b", "--on", "8xh100-sxm", "--dtype", "fp8")
 EIGHT = ("llama-3.1-8b", "--on", "h100-sxm", "--input", "8192", "--output", "512", "--concurrency", "32")
+SAMPLE = str(HERE.parents[1] / "docs" / "samples" / "vllm-bench.json")
+MEASURED = ("--on", "1xh100-sxm", "--dtype", "bf16", "--rate", "rent:2.50")
 HOME = (
     "price", "llama-3.1-8b", "--on", "1xrtx-4090", "--dtype", "q4_k_m", "--engine", "llamacpp", "--concurrency", "1",
     "--input", "1000", "--output", "300",
@@ -56,6 +58,9 @@ CASES: dict[str, tuple[str, ...]] = {
     "help.txt": ("--help",),
     "help-price.txt": ("price", "--help"),
     "help-explain.txt": ("explain", "--help"),
+    "help-measure.txt": ("measure", "--help"),
+    "measure-file.txt": ("measure", SAMPLE, *MEASURED),
+    "measure-file.json": ("measure", SAMPLE, *MEASURED, "--json"),
     "explain-70b.txt": ("explain", *JOB[1:]),
     "explain-8b-depth-5.txt": ("explain", "llama-3.1-8b", "--on", "h100-sxm", "--concurrency", "16", "--depth", "5"),
     "explain-8b.json": ("explain", "llama-3.1-8b", "--on", "h100-sxm", "--concurrency", "16", "--depth", "2", "--json"),

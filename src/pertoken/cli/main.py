@@ -15,6 +15,7 @@ from pertoken.cli.calibrate import calibrate
 from pertoken.cli.curve import curve
 from pertoken.cli.explain import explain
 from pertoken.cli.market import market
+from pertoken.cli.measure import measure
 from pertoken.cli.options import WHAT_IF, complete, complete_what_if, knob_options, read_cases
 from pertoken.cli.validate import validate
 from pertoken.errors import PertokenError
@@ -178,6 +179,7 @@ cli.add_command(validate)
 cli.add_command(calibrate)
 cli.add_command(curve)
 cli.add_command(market)
+cli.add_command(measure)
 
 
 def run() -> None:

@@ -92,11 +92,25 @@ class Chooser:
                     asked = (known.engines.get(engine, {}).get(f"{group}.{name}") for engine in self.engines)
                     factor = next((factor for factor in asked if factor), None)
                     found = factor.of(found) if factor else found
-                    ridge = self._ridge(known, name, compute) if compute else 1.0
-                    return self.adapt(group, found if ridge == 1.0 else replace(found, m_half=found.m_half * ridge))
+                    return self.adapt(group, self._carried(found, known, name, compute))
         raise PertokenError(
             f"no {group} efficiency is known for {self.efficiency.accelerator}; use another accelerator"
         )
+
+    def _carried(self, found: Any, known: Efficiency, name: str, compute: str) -> Any:
+        """An efficiency as it is here: padding keeps to the ridge, and the ramp of a read to the rate.
+
+        The bytes at which a read reaches half its rate are those in flight, rate times latency (Little's law); latencies of
+        memories differ less than their rates.
+        """
+        if self.target is None or self.target.name == known.accelerator:
+            return found
+        changed = {}
+        if compute:
+            changed["m_half"] = found.m_half * self._ridge(known, name, compute)
+        if hasattr(found, "launch_s") and "memory" in known.peaks:
+            changed["bytes_half"] = found.bytes_half * self.target.bandwidth.value / known.peaks["memory"]
+        return replace(found, **changed) if changed else found
 
     def adapt(self, group: str, record: Any) -> Any:
         """An efficiency under the user's own calibration."""
@@ -107,8 +121,7 @@ class Chooser:
 
         Rows of padding cost arithmetic: carried to an accelerator with fewer FLOP per byte they would pass the weight read.
         """
-        if self.target is None or self.target.name == known.accelerator:
-            return 1.0
+        assert self.target
         measured = known.peaks[known.arithmetic.get(name, name)] / known.peaks["memory"]
         return min(1.0, self.target.peak(compute) / self.target.bandwidth.value / measured)
 
