@@ -15,8 +15,10 @@ import statistics
 import sys
 import textwrap
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
+from pertoken.calibrate.validate import Validation
 from pertoken.catalog import files
 from pertoken.knobs import KNOBS
 
@@ -173,12 +175,28 @@ def knob_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+@cache
+def shipped() -> Validation:
+    """The predictions of all rows that ship."""
+    from pertoken.cli.validate import validation
+
+    return validation([])[0]
+
+
+def validation_picture() -> bytes:
+    """Predicted against measured, as a PNG of moderate size."""
+    import vl_convert
+
+    from pertoken.report.validation import chart
+
+    return vl_convert.vegalite_to_png(chart(shipped()).to_dict(), scale=1)
+
+
 def validation_page(page: str) -> str:
     """The page on measurements, its table of errors made anew."""
-    from pertoken.cli.validate import validation
     from pertoken.report.validation import markdown_table, tallies
 
-    found, _ = validation([])
+    found = shipped()
     heads = ("source", "metric", "regime", "rows", "median", "p90", "bias", "in 90%", "refused")
     counts = "\n".join(f"- {line}" for line in tallies(found))
     made = f"{markdown_table(found.groups(heads[:3]), heads)}\n{counts}\n"
@@ -206,4 +224,5 @@ if __name__ == "__main__":
     changed = [path for path, text in pages().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path, text in pages().items():
         path.write_text(text, encoding="utf-8")
+    (ROOT / "docs" / "validation.png").write_bytes(validation_picture())
     sys.stderr.write(f"rewrote {', '.join(path.name for path in changed) or 'nothing'}\n")
