@@ -1,0 +1,26 @@
+"""Plain functions that numba compiles where it is installed; the same source runs without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+try:
+    import numba
+
+    COMPILED = not numba.config.DISABLE_JIT
+except ImportError:
+    numba = None
+    COMPILED = False
+
+
+def compiled(function: F) -> F:
+    """The function compiled and kept on disk, or as it is."""
+    return numba.njit(cache=True, nogil=True, _nrt=False)(function) if COMPILED else function
+
+
+def boxed(array: Any) -> Any:
+    """An array for compiled code; lists of plain numbers, which the interpreter reads faster, for the rest."""
+    return array if COMPILED else array.tolist()

@@ -1,0 +1,392 @@
+"""The loop of one lane: iteration-level continuous batching [1]_, steps of the same batch advanced together.
+
+State is O(1) a step: a request's last step is known when it begins to decode, a count by phase says how many sequences
+need a block at a step, and running sums of what a decoding sequence owes give each its share when it ends. Between
+events (an arrival that can be served, an end, a block that is missing, a bend of the step time) steps form an
+arithmetic series.
+
+Decodes take their blocks before anything is admitted; where blocks are missing the request that came last is given up
+and recomputed [2]_. A prompt takes the blocks of all its tokens when it is admitted.
+
+References
+----------
+.. [1] Yu et al. 2022, Orca, OSDI; Agrawal et al. 2024, arXiv:2403.02310 (chunked prefill).
+.. [2] Kwon et al. 2023, arXiv:2309.06180 (paged KV cache, preemption by recompute).
+"""
+
+from __future__ import annotations
+
+from pertoken.simulate.cache import evict, let_go, match, publish, refer, unreferred
+from pertoken.simulate.compiled import compiled
+from pertoken.simulate.queues import (
+    find_end,
+    front,
+    newest,
+    pop,
+    push_front,
+    release,
+    send_any,
+    set_end,
+    unset_end,
+    unstack,
+)
+from pertoken.simulate.spend import decode_cost, entry_of, note, segment, settle, snapshot, step_cost
+from pertoken.simulate.state import (
+    BUSY,
+    CLOCK,
+    CONTEXT,
+    DECODED,
+    DUE,
+    EMITTED,
+    HELD,
+    LOST,
+    MOST_HELD,
+    NEVER,
+    NEXT_ARRIVAL,
+    NEXT_END,
+    NONE,
+    PART,
+    PREEMPTED,
+    PREFILLED,
+    RUNNING,
+    SEGMENT,
+    SERVED,
+    STEP,
+    STEPS,
+    WAITING,
+    Costs,
+    Lane,
+    Policy,
+    Requests,
+)
+
+
+@compiled
+def blocks_of(p: Policy, tokens: int) -> int:
+    """KV blocks of so many tokens."""
+    return (tokens + p.block - 1) // p.block
+
+
+@compiled
+def needed(lane: Lane, p: Policy, steps: int) -> int:
+    """KV blocks that the decoding sequences take in the next ``steps`` steps."""
+    step = lane.z[STEP]
+    total = lane.z[RUNNING] * (steps // p.block)
+    for k in range(steps % p.block):
+        total += lane.phase[(-(step + k)) % p.block]
+    return total  # type: ignore[no-any-return]
+
+
+@compiled
+def give_up(q: Requests, lane: Lane, p: Policy) -> None:
+    """Take the blocks of the request that came last; it goes to the front of the queue and starts anew."""
+    z = lane.z
+    i = newest(lane, p.levels)
+    unstack(q, lane, i)
+    if i == z[PART]:
+        z[PART] = NONE
+        let_go(q, lane, p, i, blocks_of(p, q.target[i]))
+        z[LOST] += q.have[i]
+    else:
+        context = q.base[i] + z[STEP]
+        unset_end(q, lane, i, q.part[i])  # see begin
+        settle(q, lane, i)
+        z[RUNNING] -= 1
+        z[CONTEXT] -= context
+        lane.phase[q.base[i] % p.block] -= 1
+        let_go(q, lane, p, i, blocks_of(p, context))
+        q.emitted[i] = context - q.input[i] + 1
+        z[LOST] += context
+    z[PREEMPTED] += 1
+    q.again[i] += 1
+    push_front(q, lane, i)
+
+
+@compiled
+def admit(q: Requests, lane: Lane, p: Policy, room: int, empty: bool) -> int:
+    """The next prompt that the step can take, its blocks taken; NONE where there is none.
+
+    Parameters
+    ----------
+    room : int
+        Tokens left in the step.
+    empty : bool
+        Whether the step holds no prompt yet: what is never cut then gets a step of its own.
+    """
+    z = lane.z
+    if z[WAITING] == 0 or z[RUNNING] >= p.slots:
+        return NONE
+    i = front(lane, p.levels)
+    target = q.input[i] + q.emitted[i]
+    found, have = 0, 0
+    if p.caching:
+        found = match(q, lane, i, (target - 1) // (p.hash_blocks * p.block))
+        have = found * p.hash_blocks * p.block
+    if not p.chunked and target - have > room and not empty:
+        return NONE
+    blocks = blocks_of(p, target) - found * p.hash_blocks
+    again = unreferred(q, lane, i, found) * p.hash_blocks if found else 0
+    if z[HELD] + blocks + again > p.capacity:
+        return NONE
+    pop(q, lane, i)
+    if found:
+        refer(q, lane, p, i, found)
+    z[HELD] += blocks
+    if p.caching:
+        evict(lane, p)
+    if q.hit[i] < 0:
+        q.hit[i] = min(have, q.input[i])
+    q.target[i], q.have[i] = target, have
+    return i
+
+
+@compiled
+def begin(q: Requests, lane: Lane, p: Policy, i: int) -> None:
+    """A request's prompt is prefilled and its next token emitted: it decodes, or has ended."""
+    z = lane.z
+    if q.first[i] == NEVER:
+        q.first[i] = z[CLOCK]
+    if p.caching:
+        publish(q, lane, p, i, q.target[i])
+    left = q.output[i] - q.emitted[i] - 1
+    q.base[i] = q.target[i] - z[STEP]
+    if left == 0:
+        end_of(q, lane, p, i, q.target[i])
+        return
+    z[RUNNING] += 1
+    z[CONTEXT] += q.target[i]
+    lane.phase[q.base[i] % p.block] += 1
+    q.part[i] = z[STEP] + left
+    set_end(q, lane, i, z[STEP] + left)
+    snapshot(q, lane, i)
+
+
+@compiled
+def end_of(q: Requests, lane: Lane, p: Policy, i: int, context: int) -> None:
+    """A request has emitted its last token: free its blocks, and send what follows."""
+    z = lane.z
+    q.last[i] = z[CLOCK]
+    z[SERVED] += 1
+    unstack(q, lane, i)
+    if p.caching:
+        publish(q, lane, p, i, context)
+    let_go(q, lane, p, i, blocks_of(p, context))
+    if p.closed and q.follow[i] >= 0:
+        later = q.follow[i]
+        q.arrival[later] = z[CLOCK] + q.think[later]
+        send_any(q, lane, later)
+
+
+@compiled
+def finish(q: Requests, lane: Lane, p: Policy) -> None:
+    """End what emits its last token at this step."""
+    z = lane.z
+    at = z[STEP] & (len(lane.ring) - 1)
+    i = lane.ring[at]
+    lane.ring[at] = NONE
+    while i >= 0:
+        after = q.nxt[i]
+        context = q.base[i] + z[STEP]
+        settle(q, lane, i)
+        z[RUNNING] -= 1
+        z[CONTEXT] -= context
+        lane.phase[q.base[i] % p.block] -= 1
+        end_of(q, lane, p, i, context)
+        i = after
+    find_end(lane, z[RUNNING] > 0)
+
+
+@compiled
+def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
+    """One step with prompts, beside the decoding sequences or instead of them; False where none can be taken."""
+    z = lane.z
+    room = p.budget - z[RUNNING] if p.mixed else p.budget
+    first, last, new, prompts = NONE, NONE, 0, 0
+    while room > new and z[RUNNING] + prompts < p.slots:
+        i = z[PART]
+        if i < 0:
+            i = admit(q, lane, p, room - new, prompts == 0)
+            if i < 0:
+                break
+        left = q.target[i] - q.have[i]
+        size = min(left, room - new) if p.chunked else left
+        z[PART] = i if size < left else NONE
+        q.part[i], q.nxt[i] = size, NONE
+        if first < 0:
+            first = i
+        else:
+            q.nxt[last] = i
+        last = i
+        new += size
+        prompts += 1
+    if prompts == 0:
+        return False
+    z[MOST_HELD] = max(z[MOST_HELD], z[HELD])
+    if p.caching:
+        evict(lane, p)
+    step_cost(q, lane, c, p, first, new, prompts)
+    z[PREFILLED] += new
+    if p.mixed:
+        z[STEP] += 1
+        z[CONTEXT] += z[RUNNING]
+        z[DECODED] += z[RUNNING]
+        if z[NEXT_END] == z[STEP]:
+            finish(q, lane, p)
+    i = first
+    while i >= 0:
+        after = q.nxt[i]
+        q.have[i] += q.part[i]
+        if q.have[i] == q.target[i]:
+            z[EMITTED] += 1
+            begin(q, lane, p, i)
+        i = after
+    return True
+
+
+@compiled
+def series(lane: Lane, first: int, growth: int, most: int, until: int) -> int:
+    """Steps of an arithmetic series, at most ``most``, that begin before ``until``; the first one does.
+
+    Parameters
+    ----------
+    first, growth : int
+        Time of the first step, and what each next one takes more [tick].
+    """
+    start = lane.z[CLOCK]
+    last = most - 1
+    if start + last * first + growth * (last * (last - 1) // 2) < until:
+        return most
+    span = until - start
+    if growth:
+        half = first - growth * 0.5
+        last = int((2.0 * span) / (half + (half * half + 2.0 * growth * span) ** 0.5))
+    else:
+        last = span // first
+    last = min(last, most - 1)
+    while last > 0 and last * first + growth * (last * (last - 1) // 2) >= span:
+        last -= 1
+    while last + 1 < most and (last + 1) * first + growth * (last * (last + 1) // 2) < span:
+        last += 1
+    return last + 1
+
+
+@compiled
+def decode_steps(q: Requests, lane: Lane, c: Costs, p: Policy, most: int, until: int) -> None:
+    """Steps of decoding alone, as many as are alike: at most ``most``, none that begins at ``until`` or later."""
+    z = lane.z
+    n = z[RUNNING]
+    k = segment(lane, c)
+    steps = min(most, z[NEXT_END] - z[STEP])
+    room = c.knots[z[SEGMENT] + 1] * n - z[CONTEXT]  # above 0; the bend is a multiple of the growth away or less
+    steps = min(steps, (room + n - 1) // n)
+    first = c.layers[entry_of(n)] + c.head[n] + c.host_step + c.host_sequence * n + c.decode_a[k] + c.decode_b[k] * z[CONTEXT]
+    growth = c.decode_b[k] * n
+    wait = 0
+    if n > c.captured and first < c.launches:  # the launches take as long whatever the context, until kernels take longer
+        wait = c.launches - first
+        steps = min(steps, (wait + growth - 1) // growth) if growth > 0 else steps
+        growth = 0
+    if steps > 1:
+        steps = series(lane, first + wait, growth, steps, until)
+    free = p.capacity - z[HELD]
+    if needed(lane, p, steps) > free:
+        steps = max(1, free // n * p.block)
+        while needed(lane, p, steps + 1) <= free:
+            steps += 1
+    decode_cost(lane, c, steps, wait, k)
+    z[HELD] += needed(lane, p, steps)
+    z[MOST_HELD] = max(z[MOST_HELD], z[HELD])
+    if p.caching:
+        evict(lane, p)
+    time = steps * (first + wait) + growth * (steps * (steps - 1) // 2)
+    note(lane, z[CLOCK], z[CLOCK] + time, n, n * steps)
+    z[CLOCK] += time
+    z[BUSY] += time
+    z[STEPS] += steps
+    z[STEP] += steps
+    z[CONTEXT] += n * steps
+    z[DECODED] += n * steps
+    if z[NEXT_END] == z[STEP]:
+        finish(q, lane, p)
+
+
+@compiled
+def secure(q: Requests, lane: Lane, p: Policy) -> None:
+    """Make sure that the blocks of the next decode step are there, giving up requests for them."""
+    z = lane.z
+    while z[RUNNING] > 0:
+        need = lane.phase[(-z[STEP]) % p.block]
+        if z[HELD] + need <= p.capacity:
+            return
+        give_up(q, lane, p)
+        if z[RUNNING] == 0:
+            z[NEXT_END] = NEVER
+
+
+@compiled
+def take(q: Requests, lane: Lane, p: Policy) -> None:
+    """Admit requests whose prompts were prefilled elsewhere."""
+    z = lane.z
+    while z[WAITING] > 0 and z[RUNNING] < min(p.slots, p.budget):
+        i = front(lane, p.levels)
+        if q.emitted[i] or z[HELD] + blocks_of(p, q.input[i]) > p.capacity:
+            return
+        pop(q, lane, i)
+        z[HELD] += blocks_of(p, q.input[i])
+        q.target[i] = q.have[i] = q.input[i]
+        begin(q, lane, p, i)
+
+
+@compiled
+def advance(q: Requests, lane: Lane, c: Costs, p: Policy, until: int) -> None:
+    """Serve until nothing is left to do, or the next step would begin at ``until`` or later."""
+    z = lane.z
+    while z[CLOCK] < until:
+        if z[CLOCK] >= z[NEXT_ARRIVAL]:
+            if z[WAITING] == 0:
+                z[DUE] = -(-z[STEP] // p.look) * p.look + p.wait if z[RUNNING] else z[STEP]
+            release(q, lane)
+        if z[RUNNING] == 0 and z[PART] < 0 and z[WAITING] == 0:
+            if z[NEXT_ARRIVAL] >= until:
+                return
+            z[CLOCK] = z[NEXT_ARRIVAL]
+            continue
+        if p.ready:
+            take(q, lane, p)
+        due = z[PART] >= 0 or (z[WAITING] > 0 and (z[STEP] >= z[DUE] or z[RUNNING] == 0))
+        if p.mixed:
+            step_with_decodes(q, lane, c, p, due, until)
+        elif not (due and prompt_step(q, lane, c, p)):
+            secure(q, lane, p)
+            if z[RUNNING]:
+                decode_steps(q, lane, c, p, most_alike(lane, p, due), earliest(lane, p, until))
+
+
+@compiled
+def most_alike(lane: Lane, p: Policy, due: bool) -> int:
+    """Steps until prompts that wait for others are due."""
+    z = lane.z
+    return z[DUE] - z[STEP] if z[WAITING] > 0 and not due else 1 << 40  # type: ignore[no-any-return]
+
+
+@compiled
+def earliest(lane: Lane, p: Policy, until: int) -> int:
+    """When an arrival may change what the lane does: not while others wait before it, nor while no slot is free."""
+    z = lane.z
+    open_ = z[WAITING] == 0 or p.levels > 1
+    return min(until, z[NEXT_ARRIVAL]) if open_ and z[RUNNING] < p.slots else until
+
+
+@compiled
+def step_with_decodes(q: Requests, lane: Lane, c: Costs, p: Policy, due: bool, until: int) -> None:
+    """Steps of an engine that prefills beside decoding sequences, which take their blocks first."""
+    z = lane.z
+    secure(q, lane, p)
+    if due or z[PART] >= 0 or z[WAITING] > 0:
+        need = lane.phase[(-z[STEP]) % p.block]
+        z[HELD] += need
+        if (due or z[PART] >= 0 or z[RUNNING] == 0) and prompt_step(q, lane, c, p):
+            return
+        z[HELD] -= need
+    if z[RUNNING]:
+        decode_steps(q, lane, c, p, most_alike(lane, p, due), earliest(lane, p, until))
