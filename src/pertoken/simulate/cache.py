@@ -6,7 +6,18 @@ A block that running requests refer to is held; one that none refers to is kept,
 from __future__ import annotations
 
 from pertoken.simulate.compiled import compiled
-from pertoken.simulate.state import HELD, KEPT, LATEST, NONE, OLDEST, Lane, Policy, Requests
+from pertoken.simulate.state import (
+    HELD,
+    KEPT,
+    LATEST,
+    NONE,
+    OLDEST,
+    SHARED,
+    Lane,
+    Policy,
+    Q,
+    Requests,
+)
 
 
 @compiled
@@ -78,7 +89,7 @@ def refer(q: Requests, lane: Lane, p: Policy, i: int, found: int) -> None:
             lane.z[KEPT] -= p.hash_blocks
             lane.z[HELD] += p.hash_blocks
         lane.refs[block] += 1
-    q.shared[i] = found
+    q.n[i * Q + SHARED] = found
 
 
 @compiled
@@ -89,7 +100,7 @@ def publish(q: Requests, lane: Lane, p: Policy, i: int, tokens: int) -> None:
     """
     start = q.chain_at[i]
     whole = min(q.chain_at[i + 1] - start, tokens // (p.hash_blocks * p.block))
-    for k in range(q.shared[i], whole):
+    for k in range(q.n[i * Q + SHARED], whole):
         block = q.chain[start + k]
         if lane.refs[block] < 0:
             lane.refs[block] = 1
@@ -100,13 +111,13 @@ def publish(q: Requests, lane: Lane, p: Policy, i: int, tokens: int) -> None:
         else:
             lane.z[HELD] -= p.hash_blocks
         lane.refs[block] += 1
-    q.shared[i] = max(q.shared[i], whole)
+    q.n[i * Q + SHARED] = max(q.n[i * Q + SHARED], whole)
 
 
 @compiled
 def let_go(q: Requests, lane: Lane, p: Policy, i: int, blocks: int) -> None:
     """Free a request's ``blocks``; of those that it shares, the ends of prompts are given up before their beginnings."""
-    start, shared = q.chain_at[i], q.shared[i]
+    start, shared = q.chain_at[i], q.n[i * Q + SHARED]
     lane.z[HELD] -= blocks - shared * p.hash_blocks
     for back in range(shared):
         block = q.chain[start + shared - 1 - back]
@@ -115,4 +126,4 @@ def let_go(q: Requests, lane: Lane, p: Policy, i: int, blocks: int) -> None:
             lane.z[HELD] -= p.hash_blocks
             lane.z[KEPT] += p.hash_blocks
             keep(lane, block)
-    q.shared[i] = 0
+    q.n[i * Q + SHARED] = 0

@@ -32,31 +32,50 @@ from pertoken.simulate.queues import (
 )
 from pertoken.simulate.spend import decode_cost, entry_of, note, segment, settle, snapshot, step_cost
 from pertoken.simulate.state import (
+    AGAIN,
+    ARRIVAL,
+    BASE,
     BUSY,
     CLOCK,
     CONTEXT,
     DECODED,
     DUE,
     EMITTED,
+    EMITTED_BEFORE,
+    FIRST,
+    FOLLOW,
+    HAVE,
     HELD,
+    HIT,
+    INPUT,
+    LAST,
     LOST,
+    MASK,
     MOST_HELD,
     NEVER,
+    NEXT,
     NEXT_ARRIVAL,
     NEXT_END,
     NONE,
+    OUTPUT,
     PART,
+    PARTIAL,
+    PHASE,
     PREEMPTED,
     PREFILLED,
+    RING,
     RUNNING,
     SEGMENT,
     SERVED,
     STEP,
     STEPS,
+    TARGET,
+    THINK,
     WAITING,
     Costs,
     Lane,
     Policy,
+    Q,
     Requests,
 )
 
@@ -73,7 +92,7 @@ def needed(lane: Lane, p: Policy, steps: int) -> int:
     step = lane.z[STEP]
     total = lane.z[RUNNING] * (steps // p.block)
     for k in range(steps % p.block):
-        total += lane.phase[(-(step + k)) % p.block]
+        total += lane.z[PHASE + (-(step + k)) % p.block]
     return total  # type: ignore[no-any-return]
 
 
@@ -83,22 +102,22 @@ def give_up(q: Requests, lane: Lane, p: Policy) -> None:
     z = lane.z
     i = newest(lane, p.levels)
     unstack(q, lane, i)
-    if i == z[PART]:
-        z[PART] = NONE
-        let_go(q, lane, p, i, blocks_of(p, q.target[i]))
-        z[LOST] += q.have[i]
+    if i == z[PARTIAL]:
+        z[PARTIAL] = NONE
+        let_go(q, lane, p, i, blocks_of(p, q.n[i * Q + TARGET]))
+        z[LOST] += q.n[i * Q + HAVE]
     else:
-        context = q.base[i] + z[STEP]
-        unset_end(q, lane, i, q.part[i])  # see begin
+        context = q.n[i * Q + BASE] + z[STEP]
+        unset_end(q, lane, i, q.n[i * Q + PART])  # see begin
         settle(q, lane, i)
         z[RUNNING] -= 1
         z[CONTEXT] -= context
-        lane.phase[q.base[i] % p.block] -= 1
+        lane.z[PHASE + q.n[i * Q + BASE] % p.block] -= 1
         let_go(q, lane, p, i, blocks_of(p, context))
-        q.emitted[i] = context - q.input[i] + 1
+        q.n[i * Q + EMITTED_BEFORE] = context - q.n[i * Q + INPUT] + 1
         z[LOST] += context
     z[PREEMPTED] += 1
-    q.again[i] += 1
+    q.n[i * Q + AGAIN] += 1
     push_front(q, lane, i)
 
 
@@ -117,7 +136,7 @@ def admit(q: Requests, lane: Lane, p: Policy, room: int, empty: bool) -> int:
     if z[WAITING] == 0 or z[RUNNING] >= p.slots:
         return NONE
     i = front(lane, p.levels)
-    target = q.input[i] + q.emitted[i]
+    target = q.n[i * Q + INPUT] + q.n[i * Q + EMITTED_BEFORE]
     found, have = 0, 0
     if p.caching:
         found = match(q, lane, i, (target - 1) // (p.hash_blocks * p.block))
@@ -134,9 +153,9 @@ def admit(q: Requests, lane: Lane, p: Policy, room: int, empty: bool) -> int:
     z[HELD] += blocks
     if p.caching:
         evict(lane, p)
-    if q.hit[i] < 0:
-        q.hit[i] = min(have, q.input[i])
-    q.target[i], q.have[i] = target, have
+    if q.n[i * Q + HIT] < 0:
+        q.n[i * Q + HIT] = min(have, q.n[i * Q + INPUT])
+    q.n[i * Q + TARGET], q.n[i * Q + HAVE] = target, have
     return i
 
 
@@ -144,19 +163,19 @@ def admit(q: Requests, lane: Lane, p: Policy, room: int, empty: bool) -> int:
 def begin(q: Requests, lane: Lane, p: Policy, i: int) -> None:
     """A request's prompt is prefilled and its next token emitted: it decodes, or has ended."""
     z = lane.z
-    if q.first[i] == NEVER:
-        q.first[i] = z[CLOCK]
+    if q.n[i * Q + FIRST] == NEVER:
+        q.n[i * Q + FIRST] = z[CLOCK]
     if p.caching:
-        publish(q, lane, p, i, q.target[i])
-    left = q.output[i] - q.emitted[i] - 1
-    q.base[i] = q.target[i] - z[STEP]
+        publish(q, lane, p, i, q.n[i * Q + TARGET])
+    left = q.n[i * Q + OUTPUT] - q.n[i * Q + EMITTED_BEFORE] - 1
+    q.n[i * Q + BASE] = q.n[i * Q + TARGET] - z[STEP]
     if left == 0:
-        end_of(q, lane, p, i, q.target[i])
+        end_of(q, lane, p, i, q.n[i * Q + TARGET])
         return
     z[RUNNING] += 1
-    z[CONTEXT] += q.target[i]
-    lane.phase[q.base[i] % p.block] += 1
-    q.part[i] = z[STEP] + left
+    z[CONTEXT] += q.n[i * Q + TARGET]
+    lane.z[PHASE + q.n[i * Q + BASE] % p.block] += 1
+    q.n[i * Q + PART] = z[STEP] + left
     set_end(q, lane, i, z[STEP] + left)
     snapshot(q, lane, i)
 
@@ -165,15 +184,15 @@ def begin(q: Requests, lane: Lane, p: Policy, i: int) -> None:
 def end_of(q: Requests, lane: Lane, p: Policy, i: int, context: int) -> None:
     """A request has emitted its last token: free its blocks, and send what follows."""
     z = lane.z
-    q.last[i] = z[CLOCK]
+    q.n[i * Q + LAST] = z[CLOCK]
     z[SERVED] += 1
     unstack(q, lane, i)
     if p.caching:
         publish(q, lane, p, i, context)
     let_go(q, lane, p, i, blocks_of(p, context))
-    if p.closed and q.follow[i] >= 0:
-        later = q.follow[i]
-        q.arrival[later] = z[CLOCK] + q.think[later]
+    if p.closed and q.n[i * Q + FOLLOW] >= 0:
+        later = q.n[i * Q + FOLLOW]
+        q.n[later * Q + ARRIVAL] = z[CLOCK] + q.n[later * Q + THINK]
         send_any(q, lane, later)
 
 
@@ -181,16 +200,16 @@ def end_of(q: Requests, lane: Lane, p: Policy, i: int, context: int) -> None:
 def finish(q: Requests, lane: Lane, p: Policy) -> None:
     """End what emits its last token at this step."""
     z = lane.z
-    at = z[STEP] & (len(lane.ring) - 1)
-    i = lane.ring[at]
-    lane.ring[at] = NONE
+    at = RING + (z[STEP] & z[MASK])
+    i = z[at]
+    z[at] = NONE
     while i >= 0:
-        after = q.nxt[i]
-        context = q.base[i] + z[STEP]
+        after = q.n[i * Q + NEXT]
+        context = q.n[i * Q + BASE] + z[STEP]
         settle(q, lane, i)
         z[RUNNING] -= 1
         z[CONTEXT] -= context
-        lane.phase[q.base[i] % p.block] -= 1
+        lane.z[PHASE + q.n[i * Q + BASE] % p.block] -= 1
         end_of(q, lane, p, i, context)
         i = after
     find_end(lane, z[RUNNING] > 0)
@@ -203,19 +222,19 @@ def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
     room = p.budget - z[RUNNING] if p.mixed else p.budget
     first, last, new, prompts = NONE, NONE, 0, 0
     while room > new and z[RUNNING] + prompts < p.slots:
-        i = z[PART]
+        i = z[PARTIAL]
         if i < 0:
             i = admit(q, lane, p, room - new, prompts == 0)
             if i < 0:
                 break
-        left = q.target[i] - q.have[i]
+        left = q.n[i * Q + TARGET] - q.n[i * Q + HAVE]
         size = min(left, room - new) if p.chunked else left
-        z[PART] = i if size < left else NONE
-        q.part[i], q.nxt[i] = size, NONE
+        z[PARTIAL] = i if size < left else NONE
+        q.n[i * Q + PART], q.n[i * Q + NEXT] = size, NONE
         if first < 0:
             first = i
         else:
-            q.nxt[last] = i
+            q.n[last * Q + NEXT] = i
         last = i
         new += size
         prompts += 1
@@ -234,9 +253,9 @@ def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
             finish(q, lane, p)
     i = first
     while i >= 0:
-        after = q.nxt[i]
-        q.have[i] += q.part[i]
-        if q.have[i] == q.target[i]:
+        after = q.n[i * Q + NEXT]
+        q.n[i * Q + HAVE] += q.n[i * Q + PART]
+        if q.n[i * Q + HAVE] == q.n[i * Q + TARGET]:
             z[EMITTED] += 1
             begin(q, lane, p, i)
         i = after
@@ -277,10 +296,10 @@ def decode_steps(q: Requests, lane: Lane, c: Costs, p: Policy, most: int, until:
     n = z[RUNNING]
     k = segment(lane, c)
     steps = min(most, z[NEXT_END] - z[STEP])
-    room = c.knots[z[SEGMENT] + 1] * n - z[CONTEXT]  # above 0; the bend is a multiple of the growth away or less
+    room = c.w[c.knots + z[SEGMENT] + 1] * n - z[CONTEXT]  # above 0; the bend is a multiple of the growth away or less
     steps = min(steps, (room + n - 1) // n)
-    first = c.layers[entry_of(n)] + c.head[n] + c.host_step + c.host_sequence * n + c.decode_a[k] + c.decode_b[k] * z[CONTEXT]
-    growth = c.decode_b[k] * n
+    first = c.w[c.layers + entry_of(n)] + c.w[c.head + n] + c.host_step + c.host_sequence * n + c.w[c.decode_a + k] + c.w[c.decode_b + k] * z[CONTEXT]
+    growth = c.w[c.decode_b + k] * n
     wait = 0
     if n > c.captured and first < c.launches:  # the launches take as long whatever the context, until kernels take longer
         wait = c.launches - first
@@ -315,7 +334,7 @@ def secure(q: Requests, lane: Lane, p: Policy) -> None:
     """Make sure that the blocks of the next decode step are there, giving up requests for them."""
     z = lane.z
     while z[RUNNING] > 0:
-        need = lane.phase[(-z[STEP]) % p.block]
+        need = lane.z[PHASE + (-z[STEP]) % p.block]
         if z[HELD] + need <= p.capacity:
             return
         give_up(q, lane, p)
@@ -329,11 +348,11 @@ def take(q: Requests, lane: Lane, p: Policy) -> None:
     z = lane.z
     while z[WAITING] > 0 and z[RUNNING] < min(p.slots, p.budget):
         i = front(lane, p.levels)
-        if q.emitted[i] or z[HELD] + blocks_of(p, q.input[i]) > p.capacity:
+        if q.n[i * Q + EMITTED_BEFORE] or z[HELD] + blocks_of(p, q.n[i * Q + INPUT]) > p.capacity:
             return
         pop(q, lane, i)
-        z[HELD] += blocks_of(p, q.input[i])
-        q.target[i] = q.have[i] = q.input[i]
+        z[HELD] += blocks_of(p, q.n[i * Q + INPUT])
+        q.n[i * Q + TARGET] = q.n[i * Q + HAVE] = q.n[i * Q + INPUT]
         begin(q, lane, p, i)
 
 
@@ -346,14 +365,14 @@ def advance(q: Requests, lane: Lane, c: Costs, p: Policy, until: int) -> None:
             if z[WAITING] == 0:
                 z[DUE] = -(-z[STEP] // p.look) * p.look + p.wait if z[RUNNING] else z[STEP]
             release(q, lane)
-        if z[RUNNING] == 0 and z[PART] < 0 and z[WAITING] == 0:
+        if z[RUNNING] == 0 and z[PARTIAL] < 0 and z[WAITING] == 0:
             if z[NEXT_ARRIVAL] >= until:
                 return
             z[CLOCK] = z[NEXT_ARRIVAL]
             continue
         if p.ready:
             take(q, lane, p)
-        due = z[PART] >= 0 or (z[WAITING] > 0 and (z[STEP] >= z[DUE] or z[RUNNING] == 0))
+        due = z[PARTIAL] >= 0 or (z[WAITING] > 0 and (z[STEP] >= z[DUE] or z[RUNNING] == 0))
         if p.mixed:
             step_with_decodes(q, lane, c, p, due, until)
         elif not (due and prompt_step(q, lane, c, p)):
@@ -382,10 +401,10 @@ def step_with_decodes(q: Requests, lane: Lane, c: Costs, p: Policy, due: bool, u
     """Steps of an engine that prefills beside decoding sequences, which take their blocks first."""
     z = lane.z
     secure(q, lane, p)
-    if due or z[PART] >= 0 or z[WAITING] > 0:
-        need = lane.phase[(-z[STEP]) % p.block]
+    if due or z[PARTIAL] >= 0 or z[WAITING] > 0:
+        need = lane.z[PHASE + (-z[STEP]) % p.block]
         z[HELD] += need
-        if (due or z[PART] >= 0 or z[RUNNING] == 0) and prompt_step(q, lane, c, p):
+        if (due or z[PARTIAL] >= 0 or z[RUNNING] == 0) and prompt_step(q, lane, c, p):
             return
         z[HELD] -= need
     if z[RUNNING]:

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 from pertoken.simulate.compiled import compiled
 from pertoken.simulate.state import (
+    ARRIVAL,
     ASSIGNED,
     CLOCK,
     COMING,
     COMING_LAST,
     ENTERED,
     HEAP,
+    LEVEL,
+    MASK,
     NEVER,
+    NEWER,
+    NEXT,
     NEXT_ARRIVAL,
     NEXT_END,
     NONE,
+    OLDER,
+    PREVIOUS,
+    QUEUE,
+    RING,
+    STACK,
     STEP,
     WAITING,
     Lane,
+    Q,
     Requests,
 )
 
 
 @compiled
 def _later(q: Requests, i: int, j: int) -> bool:
-    return q.arrival[i] > q.arrival[j] or (q.arrival[i] == q.arrival[j] and i > j)
+    return q.n[i * Q + ARRIVAL] > q.n[j * Q + ARRIVAL] or (q.n[i * Q + ARRIVAL] == q.n[j * Q + ARRIVAL] and i > j)
 
 
 @compiled
@@ -35,14 +46,14 @@ def meld(q: Requests, a: int, b: int) -> int:
         a, b = b, a
     root = a
     while True:
-        right = q.prv[a]
-        q.prv[a] = q.nxt[a]
+        right = q.n[a * Q + PREVIOUS]
+        q.n[a * Q + PREVIOUS] = q.n[a * Q + NEXT]
         if right < 0:
-            q.nxt[a] = b
+            q.n[a * Q + NEXT] = b
             return root
         if _later(q, right, b):
             right, b = b, right
-        q.nxt[a] = right
+        q.n[a * Q + NEXT] = right
         a = right
 
 
@@ -50,22 +61,22 @@ def meld(q: Requests, a: int, b: int) -> int:
 def send(q: Requests, lane: Lane, i: int) -> None:
     """A request that arrives at the lane after all sent before."""
     z = lane.z
-    q.nxt[i] = NONE
+    q.n[i * Q + NEXT] = NONE
     if z[COMING] < 0:
         z[COMING] = i
     else:
-        q.nxt[z[COMING_LAST]] = i
+        q.n[(z[COMING_LAST]) * Q + NEXT] = i
     z[COMING_LAST] = i
-    z[NEXT_ARRIVAL] = min(z[NEXT_ARRIVAL], q.arrival[i])
+    z[NEXT_ARRIVAL] = min(z[NEXT_ARRIVAL], q.n[i * Q + ARRIVAL])
 
 
 @compiled
 def send_any(q: Requests, lane: Lane, i: int) -> None:
     """A request that arrives at the lane whenever its arrival says."""
     z = lane.z
-    q.nxt[i] = q.prv[i] = NONE
+    q.n[i * Q + NEXT] = q.n[i * Q + PREVIOUS] = NONE
     z[HEAP] = meld(q, z[HEAP], i)
-    z[NEXT_ARRIVAL] = min(z[NEXT_ARRIVAL], q.arrival[i])
+    z[NEXT_ARRIVAL] = min(z[NEXT_ARRIVAL], q.n[i * Q + ARRIVAL])
 
 
 @compiled
@@ -76,17 +87,17 @@ def release(q: Requests, lane: Lane) -> None:
     while True:
         i, j = z[COMING], z[HEAP]
         if j >= 0 and (i < 0 or _later(q, i, j)):
-            if q.arrival[j] > now:
-                z[NEXT_ARRIVAL] = q.arrival[j]
+            if q.n[j * Q + ARRIVAL] > now:
+                z[NEXT_ARRIVAL] = q.n[j * Q + ARRIVAL]
                 return
-            z[HEAP] = meld(q, q.nxt[j], q.prv[j])
+            z[HEAP] = meld(q, q.n[j * Q + NEXT], q.n[j * Q + PREVIOUS])
             z[ASSIGNED] += 1
             i = j
         elif i >= 0:
-            if q.arrival[i] > now:
-                z[NEXT_ARRIVAL] = q.arrival[i]
+            if q.n[i * Q + ARRIVAL] > now:
+                z[NEXT_ARRIVAL] = q.n[i * Q + ARRIVAL]
                 return
-            z[COMING] = q.nxt[i]
+            z[COMING] = q.n[i * Q + NEXT]
         else:
             z[NEXT_ARRIVAL] = NEVER
             return
@@ -97,24 +108,24 @@ def release(q: Requests, lane: Lane) -> None:
 @compiled
 def push_back(q: Requests, lane: Lane, i: int) -> None:
     """To the end of its level's queue."""
-    at = 2 * q.level[i]
-    q.nxt[i] = NONE
-    if lane.queue[at] < 0:
-        lane.queue[at] = i
+    at = 2 * q.n[i * Q + LEVEL]
+    q.n[i * Q + NEXT] = NONE
+    if lane.z[QUEUE + at] < 0:
+        lane.z[QUEUE + at] = i
     else:
-        q.nxt[lane.queue[at + 1]] = i
-    lane.queue[at + 1] = i
+        q.n[(lane.z[QUEUE + at + 1]) * Q + NEXT] = i
+    lane.z[QUEUE + at + 1] = i
     lane.z[WAITING] += 1
 
 
 @compiled
 def push_front(q: Requests, lane: Lane, i: int) -> None:
     """To the front of its level's queue."""
-    at = 2 * q.level[i]
-    q.nxt[i] = lane.queue[at]
-    if lane.queue[at] < 0:
-        lane.queue[at + 1] = i
-    lane.queue[at] = i
+    at = 2 * q.n[i * Q + LEVEL]
+    q.n[i * Q + NEXT] = lane.z[QUEUE + at]
+    if lane.z[QUEUE + at] < 0:
+        lane.z[QUEUE + at + 1] = i
+    lane.z[QUEUE + at] = i
     lane.z[WAITING] += 1
 
 
@@ -122,76 +133,76 @@ def push_front(q: Requests, lane: Lane, i: int) -> None:
 def front(lane: Lane, levels: int) -> int:
     """The request to serve next."""
     for level in range(levels):
-        if lane.queue[2 * level] >= 0:
-            return lane.queue[2 * level]  # type: ignore[no-any-return]
+        if lane.z[QUEUE + 2 * level] >= 0:
+            return lane.z[QUEUE + 2 * level]  # type: ignore[no-any-return]
     return NONE
 
 
 @compiled
 def pop(q: Requests, lane: Lane, i: int) -> None:
     """Take the front of a queue away, on to the stack of what runs."""
-    level = q.level[i]
-    lane.queue[2 * level] = q.nxt[i]
+    level = q.n[i * Q + LEVEL]
+    lane.z[QUEUE + 2 * level] = q.n[i * Q + NEXT]
     lane.z[WAITING] -= 1
-    q.older[i], q.newer[i] = lane.stack[level], NONE
-    if lane.stack[level] >= 0:
-        q.newer[lane.stack[level]] = i
-    lane.stack[level] = i
+    q.n[i * Q + OLDER], q.n[i * Q + NEWER] = lane.z[STACK + level], NONE
+    if lane.z[STACK + level] >= 0:
+        q.n[(lane.z[STACK + level]) * Q + NEWER] = i
+    lane.z[STACK + level] = i
 
 
 @compiled
 def unstack(q: Requests, lane: Lane, i: int) -> None:
     """A request runs no more."""
-    older, newer = q.older[i], q.newer[i]
+    older, newer = q.n[i * Q + OLDER], q.n[i * Q + NEWER]
     if older >= 0:
-        q.newer[older] = newer
+        q.n[older * Q + NEWER] = newer
     if newer >= 0:
-        q.older[newer] = older
+        q.n[newer * Q + OLDER] = older
     else:
-        lane.stack[q.level[i]] = older
+        lane.z[STACK + q.n[i * Q + LEVEL]] = older
 
 
 @compiled
 def newest(lane: Lane, levels: int) -> int:
     """The running request to give up first: of the last level that runs, the one that came last."""
     for back in range(levels):
-        if lane.stack[levels - 1 - back] >= 0:
-            return lane.stack[levels - 1 - back]  # type: ignore[no-any-return]
+        if lane.z[STACK + levels - 1 - back] >= 0:
+            return lane.z[STACK + levels - 1 - back]  # type: ignore[no-any-return]
     return NONE
 
 
 @compiled
 def set_end(q: Requests, lane: Lane, i: int, end: int) -> None:
     """A decoding request emits its last token when the lane has done ``end`` steps."""
-    ring = lane.ring
-    at = end & (len(ring) - 1)
-    q.nxt[i], q.prv[i] = ring[at], NONE
-    if ring[at] >= 0:
-        q.prv[ring[at]] = i
-    ring[at] = i
-    lane.z[NEXT_END] = min(lane.z[NEXT_END], end)
+    z = lane.z
+    at = RING + (end & z[MASK])
+    q.n[i * Q + NEXT], q.n[i * Q + PREVIOUS] = z[at], NONE
+    if z[at] >= 0:
+        q.n[z[at] * Q + PREVIOUS] = i
+    z[at] = i
+    z[NEXT_END] = min(z[NEXT_END], end)
 
 
 @compiled
 def unset_end(q: Requests, lane: Lane, i: int, end: int) -> None:
     """It does not end there after all."""
-    after, before = q.nxt[i], q.prv[i]
+    after, before = q.n[i * Q + NEXT], q.n[i * Q + PREVIOUS]
     if after >= 0:
-        q.prv[after] = before
+        q.n[after * Q + PREVIOUS] = before
     if before >= 0:
-        q.nxt[before] = after
+        q.n[before * Q + NEXT] = after
     else:
-        lane.ring[end & (len(lane.ring) - 1)] = after
+        lane.z[RING + (end & lane.z[MASK])] = after
 
 
 @compiled
 def find_end(lane: Lane, any_left: bool) -> None:
     """The next step at which something ends."""
+    z = lane.z
     if not any_left:
-        lane.z[NEXT_END] = NEVER
+        z[NEXT_END] = NEVER
         return
-    ring, end = lane.ring, lane.z[STEP]
-    mask = len(ring) - 1
-    while ring[end & mask] < 0:
+    end, mask = z[STEP], z[MASK]
+    while z[RING + (end & mask)] < 0:
         end += 1
-    lane.z[NEXT_END] = end
+    z[NEXT_END] = end

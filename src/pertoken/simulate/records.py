@@ -12,20 +12,31 @@ from numpy.typing import NDArray
 from pertoken.engine.deployment import Deployment
 from pertoken.serving.workload import Goals
 from pertoken.simulate.state import (
+    AGAIN,
+    ARRIVAL,
     BINS,
     BUSY,
     CLOCK,
     DECODED,
     EMITTED,
+    FIRST,
+    HISTORY,
+    HIT,
     JOULES,
+    LAST,
     LOST,
     MOST_HELD,
     NEVER,
+    NEXT,
+    OWED,
     PREEMPTED,
     PREFILLED,
+    RING,
     STEPS,
     WIDTH,
-)
+    F,
+    Q,
+)  # fmt: skip
 from pertoken.simulate.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -109,28 +120,28 @@ class Records:
     @classmethod
     def of(cls, run: Run, partial: bool) -> Records:
         """Read a run's arrays."""
-        q, tick, n = run.requests, run.tick, run.traffic.size
+        tick, n = run.tick, run.traffic.size
 
         def times(found: Any) -> Array:
             whole = np.asarray(found, dtype=np.int64)
             return np.where(whole >= NEVER, np.nan, whole * tick)
 
+        if partial:
+            _settle_all(run)
         z, g = np.asarray(run.lanes.z, dtype=np.int64), np.asarray(run.lanes.g)
-        first, last = times(q.first), times(q.last)
+        q, f = np.asarray(run.requests.n).reshape(n, Q), np.asarray(run.requests.f).reshape(n, F)
+        first, last, owed = times(q[:, FIRST]), times(q[:, LAST]), f[:, OWED:]
         delay = run.deployment.profile.request_delay.value
-        arrival = np.asarray(q.arrival, dtype=np.int64) * tick - delay
+        arrival = q[:, ARRIVAL] * tick - delay
         unsent = np.isnan(run.traffic.arrival) & np.isnan(first)
         arrival = np.where(np.isnan(run.traffic.arrival), arrival, run.traffic.arrival)
         end = int(z[:, CLOCK].max()) if n else 0
-        if partial:
-            _settle_all(run)
-        owed = np.asarray(q.owed).reshape(n, 5)
         names = {"steps": STEPS, "preempted": PREEMPTED, "prefilled": PREFILLED, "decoded": DECODED, "finished_prompts": EMITTED,
                  "recomputed": LOST, "most_blocks": MOST_HELD}  # fmt: skip
         counts = {name: int(z[:, at].max() if name == "most_blocks" else z[:, at].sum()) for name, at in names.items()}
         return cls(
             run.deployment, run.traffic, np.where(unsent, np.nan, arrival), first, last,
-            np.maximum(np.asarray(q.hit), 0), np.asarray(q.again), _lanes_of(run), owed[:, :3] * tick, owed[:, 3:],
+            np.maximum(q[:, HIT], 0), q[:, AGAIN], _lanes_of(run), owed[:, :3] * tick, owed[:, 3:],
             paid_ticks(run, end) * tick, float(z[:, BUSY].sum() * tick), float(g[:, JOULES].sum()), counts,
             timeline_of(run, z), partial, int(run.refused.size),
         )  # fmt: skip
@@ -235,15 +246,15 @@ def _settle_all(run: Run) -> None:
     q = run.requests
     for r in range(len(run.lanes.z)):
         lane = lane_of(run.lanes, r)
-        for i in lane.ring:
+        for i in lane.z[RING:]:
             while i >= 0:
                 settle(q, lane, i)
-                i = q.nxt[i]  # noqa: PLW2901
+                i = q.n[i * Q + NEXT]  # noqa: PLW2901
 
 
 def timeline_of(run: Run, z: Array) -> Timeline:
     """Histories of all lanes on one scale."""
-    bins = np.asarray(run.lanes.bins).reshape(len(z), BINS, 4)
+    bins = np.asarray(run.lanes.g)[:, HISTORY:].reshape(len(z), BINS, 4)
     widest = int(z[:, WIDTH].max())
     total = np.zeros((BINS, 4))
     for lane, width in zip(bins, z[:, WIDTH], strict=True):

@@ -18,12 +18,14 @@ from pertoken.simulate.compiled import compiled
 from pertoken.simulate.engine import advance
 from pertoken.simulate.queues import send
 from pertoken.simulate.state import (
+    ARRIVAL,
     ASSIGNED,
     CLOCK,
+    INPUT,
     NEVER,
     NEXT_ARRIVAL,
     NONE,
-    PART,
+    PARTIAL,
     RUNNING,
     SERVED,
     WAITING,
@@ -31,6 +33,7 @@ from pertoken.simulate.state import (
     Costs,
     Lane,
     Policy,
+    Q,
     Requests,
 )
 
@@ -66,10 +69,7 @@ class Scale(NamedTuple):
 @compiled
 def lane_of(lanes: Lane, r: int) -> Lane:
     """One lane of several."""
-    return Lane(
-        lanes.z[r], lanes.g[r], lanes.phase[r], lanes.ring[r], lanes.queue[r], lanes.stack[r], lanes.bins[r], lanes.refs[r],
-        lanes.before[r], lanes.after[r],
-    )  # fmt: skip
+    return Lane(lanes.z[r], lanes.g[r], lanes.refs[r], lanes.before[r], lanes.after[r])
 
 
 @compiled
@@ -107,7 +107,7 @@ def prefix_aware(q: Requests, lanes: Lane, p: Policy, up: Array, i: int, now: in
     """The ready lane that has most of the prompt, if that is much and loads are not far apart; else the least loaded."""
     quiet = least_loaded(lanes, up, now, per)
     size = p.hash_blocks * p.block
-    whole = (q.input[i] - 1) // size
+    whole = (q.n[i * Q + INPUT] - 1) // size
     best, most, crowd = quiet, 0, 0
     for r in range(len(lanes.z)):
         if up[r // per] <= now:
@@ -118,13 +118,13 @@ def prefix_aware(q: Requests, lanes: Lane, p: Policy, up: Array, i: int, now: in
     fewest = load(lanes, quiet)
     if crowd - fewest > APART and crowd > TIMES * fewest:
         return quiet
-    return best if most * size >= MATCH * q.input[i] else quiet
+    return best if most * size >= MATCH * q.n[i * Q + INPUT] else quiet
 
 
 @compiled
 def idle(z: Array) -> bool:
     """Whether a lane has nothing to do before its next arrival."""
-    return z[RUNNING] == 0 and z[WAITING] == 0 and z[PART] < 0  # type: ignore[no-any-return]
+    return z[RUNNING] == 0 and z[WAITING] == 0 and z[PARTIAL] < 0  # type: ignore[no-any-return]
 
 
 @compiled
@@ -184,7 +184,7 @@ def serve(
     for i in range(begin, end):
         if where[i] != NONE:
             continue
-        now = q.arrival[i]
+        now = q.n[i * Q + ARRIVAL]
         if s.route or s.crowd:
             catch_up(q, lanes, c, p, now)
         if s.crowd:

@@ -12,21 +12,24 @@ from numpy.typing import NDArray
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
 from pertoken.money.energy import Draw
-from pertoken.simulate.compiled import boxed
+from pertoken.simulate.compiled import COMPILED, boxed
 from pertoken.simulate.records import Records
 from pertoken.simulate.routing import ROUTES, Scale, catch_up, idle, serve
 from pertoken.simulate.state import (
+    ARRIVAL,
     CLOCK,
     NEVER,
     NEXT_ARRIVAL,
     NONE,
+    SERVED,
     Costs,
     Lane,
     Policy,
+    Q,
     Requests,
     make_lanes,
     make_requests,
-)
+)  # fmt: skip
 from pertoken.simulate.tables import Reach, Tabulated
 from pertoken.simulate.traffic import Traffic
 
@@ -194,10 +197,8 @@ class Run:
         follow = (t.follow if t.follow.size else np.full(n, NONE)).astype(np.int32)
         chain_at = t.chain_at if t.chain_at.size else np.zeros(n + 1, dtype=np.int64)
         chain = t.chain if t.chain.size else np.zeros(1, dtype=np.int32)
-        return make_requests(
-            arrival, t.input.astype(np.int32), t.output.astype(np.int32), level, follow, think,
-            chain_at.astype(np.int64), chain.astype(np.int32),
-        )  # fmt: skip
+        sent = (arrival, t.input, t.output, level, follow, think)
+        return make_requests(sent, chain_at.astype(np.int64), chain.astype(np.int32))
 
     @property
     def busy(self) -> bool:
@@ -213,7 +214,7 @@ class Run:
             serve(q, lanes, c, p, self.scale, self.where, self.up, self.since, self.paid, self.done, end)
             self.done = end
             if end < n and not self.traffic.closed:
-                catch_up(q, lanes, c, p, q.arrival[end])
+                catch_up(q, lanes, c, p, q.n[end * Q + ARRIVAL])
         else:
             clocks = [min(z[NEXT_ARRIVAL], z[CLOCK]) if idle(z) else z[CLOCK] for z in lanes.z]
             step = max(1, int(max(clocks) // 50), round(10.0 / self.tick))
@@ -223,8 +224,6 @@ class Run:
     @property
     def answered(self) -> int:
         """Requests that are answered."""
-        from pertoken.simulate.state import SERVED
-
         return int(sum(z[SERVED] for z in self.lanes.z))
 
 
@@ -274,8 +273,6 @@ def simulate(
 
 
 def _drive(run: Run, progress: Callable[[float], None] | None) -> None:
-    from pertoken.simulate.compiled import COMPILED
-
     share = 0.0
     while run.done < run.traffic.size or run.busy:
         share = run.drive(SLICE if COMPILED else SMALL)

@@ -17,21 +17,33 @@ from __future__ import annotations
 
 from pertoken.simulate.compiled import compiled
 from pertoken.simulate.state import (
+    BASE,
     BINS,
     BUSY,
     CLOCK,
     CONTEXT,
+    HAVE,
     HELD,
+    HISTORY,
+    HIT,
+    INPUT,
     J0,
     JOULES,
+    NEXT,
+    PART,
+    READ,
     RUNNING,
     S0,
     SEGMENT,
     STEP,
     STEPS,
+    TARGET,
     WIDTH,
+    Array,
     Costs,
+    F,
     Lane,
+    Q,
     Requests,
 )
 
@@ -46,24 +58,24 @@ def entry_of(tokens: int) -> int:
 
 @compiled
 def segment(lane: Lane, c: Costs) -> int:
-    """Where the mean context is among the knots; it is remembered, as it moves little."""
+    """Place in the decode tables; where the mean context is among the knots is remembered, as it moves little."""
     z = lane.z
     batch, context, at = z[RUNNING], z[CONTEXT], z[SEGMENT]
-    while context < c.knots[at] * batch:
+    while context < c.w[c.knots + at] * batch:
         at -= 1
-    while context >= c.knots[at + 1] * batch:
+    while context >= c.w[c.knots + at + 1] * batch:
         at += 1
     z[SEGMENT] = at
-    return batch * (len(c.knots) - 1) + at  # type: ignore[no-any-return]
+    return batch * c.segments + at  # type: ignore[no-any-return]
 
 
 @compiled
-def _below(knots, value):  # type: ignore[no-untyped-def]
-    """The last knot at or below a value, but never the last of all."""
-    low, high = 0, len(knots) - 1
+def _below(w: Array, first: int, count: int, value: int) -> int:
+    """The last of ``count`` knots at or below a value, but never the last of all."""
+    low, high = first, first + count - 1
     while high - low > 1:
         middle = (low + high) // 2
-        if knots[middle] <= value:
+        if w[middle] <= value:
             low = middle
         else:
             high = middle
@@ -71,31 +83,31 @@ def _below(knots, value):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def chunk_cost(c: Costs, new: int, context: int):  # type: ignore[no-untyped-def]
+def chunk_cost(c: Costs, new: int, context: int) -> tuple[int, float, float]:
     """Attention of a chunk: time [tick], energy [J], and what of the time it owes to all its context, were that cached."""
-    i, k = _below(c.chunk_n, new), _below(c.chunk_c, context)
-    x = (new - c.chunk_n[i]) / (c.chunk_n[i + 1] - c.chunk_n[i])
-    y = (context - c.chunk_c[k]) / (c.chunk_c[k + 1] - c.chunk_c[k])
-    width = len(c.chunk_c)
-    a, b = i * width + k, (i + 1) * width + k
+    i, k = _below(c.w, c.chunk_n, c.sizes, new), _below(c.w, c.chunk_c, c.contexts, context)
+    x = (new - c.w[i]) / (c.w[i + 1] - c.w[i])
+    y = (context - c.w[k]) / (c.w[k + 1] - c.w[k])
+    a = (i - c.chunk_n) * c.contexts + k - c.chunk_c
+    b = a + c.contexts
     w00, w01, w10, w11 = (1.0 - x) * (1.0 - y), (1.0 - x) * y, x * (1.0 - y), x * y
     pairs = new * (context + (new + 1) * 0.5)
-    time = w00 * c.chunk_s[a] + w01 * c.chunk_s[a + 1] + w10 * c.chunk_s[b] + w11 * c.chunk_s[b + 1]
-    joules = w00 * c.chunk_j[a] + w01 * c.chunk_j[a + 1] + w10 * c.chunk_j[b] + w11 * c.chunk_j[b + 1]
-    again = w00 * c.chunk_x[a] + w01 * c.chunk_x[a + 1] + w10 * c.chunk_x[b] + w11 * c.chunk_x[b + 1]
+    time = w00 * c.v[c.chunk_s + a] + w01 * c.v[c.chunk_s + a + 1] + w10 * c.v[c.chunk_s + b] + w11 * c.v[c.chunk_s + b + 1]
+    joules = w00 * c.v[c.chunk_j + a] + w01 * c.v[c.chunk_j + a + 1] + w10 * c.v[c.chunk_j + b] + w11 * c.v[c.chunk_j + b + 1]
+    again = w00 * c.v[c.chunk_x + a] + w01 * c.v[c.chunk_x + a + 1] + w10 * c.v[c.chunk_x + b] + w11 * c.v[c.chunk_x + b + 1]
     return int(time * pairs + 0.5), joules * pairs, again * pairs
 
 
 @compiled
 def note(lane: Lane, start: int, end: int, batch: float, tokens: float) -> None:
     """Add a stretch of busy time to the lane's history, whose bins double in width when time outgrows them."""
-    z, bins = lane.z, lane.bins
+    z, g = lane.z, lane.g
     while end > z[WIDTH] * BINS:
         for k in range(BINS // 2):
             for of in range(4):
-                bins[4 * k + of] = bins[8 * k + of] + bins[8 * k + 4 + of]
+                g[HISTORY + 4 * k + of] = g[HISTORY + 8 * k + of] + g[HISTORY + 8 * k + 4 + of]
         for k in range(2 * BINS, 4 * BINS):
-            bins[k] = 0.0
+            g[HISTORY + k] = 0.0
         z[WIDTH] *= 2
     width = z[WIDTH]
     held, each = z[HELD], tokens / (end - start) if end > start else 0.0
@@ -103,10 +115,10 @@ def note(lane: Lane, start: int, end: int, batch: float, tokens: float) -> None:
     while start < end:
         until = min(end, (at + 1) * width)
         span = until - start
-        bins[4 * at] += span
-        bins[4 * at + 1] += span * batch
-        bins[4 * at + 2] += span * held
-        bins[4 * at + 3] += span * each
+        g[HISTORY + 4 * at] += span
+        g[HISTORY + 4 * at + 1] += span * batch
+        g[HISTORY + 4 * at + 2] += span * held
+        g[HISTORY + 4 * at + 3] += span * each
         start = until
         at += 1
 
@@ -134,29 +146,29 @@ def add(lane: Lane, at: int, u: float, b: float, steps: int, grows: bool) -> Non
 def snapshot(q: Requests, lane: Lane, i: int) -> None:
     """Remember the running sums as a request begins to decode."""
     for k in range(3):
-        q.snap[6 * i + k] = lane.g[S0 + k]
-        q.snap[6 * i + 3 + k] = lane.g[J0 + k]
+        q.f[F * i + k] = lane.g[S0 + k]
+        q.f[F * i + 3 + k] = lane.g[J0 + k]
 
 
 @compiled
 def settle(q: Requests, lane: Lane, i: int) -> None:
     """Charge a request with what it owes for decoding."""
-    g, snap, at, base = lane.g, q.snap, 6 * i, q.base[i]
+    g, f, at, base = lane.g, q.f, F * i, q.n[i * Q + BASE]
     for k, sums in ((2, S0), (4, J0)):
         since = at + sums - S0
-        q.owed[5 * i + k] += g[sums] - snap[since] + base * (g[sums + 1] - snap[since + 1]) + g[sums + 2] - snap[since + 2]
+        q.f[F * i + 6 + k] += g[sums] - f[since] + base * (g[sums + 1] - f[since + 1]) + g[sums + 2] - f[since + 2]
 
 
 @compiled
 def owe_prompt(q: Requests, i: int, seconds: float, joules: float, cached: float) -> None:
     """Charge a prompt's chunk to its tokens: to output tokens those that are computed anew after preemption."""
-    beyond = q.have[i] + q.part[i] - max(q.input[i], q.have[i])
-    share = max(0, beyond) / q.part[i]
-    q.owed[5 * i] += (seconds - cached) * (1.0 - share)
-    q.owed[5 * i + 1] += cached
-    q.owed[5 * i + 2] += (seconds - cached) * share
-    q.owed[5 * i + 3] += joules * (1.0 - share)
-    q.owed[5 * i + 4] += joules * share
+    beyond = q.n[i * Q + HAVE] + q.n[i * Q + PART] - max(q.n[i * Q + INPUT], q.n[i * Q + HAVE])
+    share = max(0, beyond) / q.n[i * Q + PART]
+    q.f[F * i + 6] += (seconds - cached) * (1.0 - share)
+    q.f[F * i + 7] += cached
+    q.f[F * i + 8] += (seconds - cached) * share
+    q.f[F * i + 9] += joules * (1.0 - share)
+    q.f[F * i + 10] += joules * share
 
 
 @compiled
@@ -174,16 +186,16 @@ def decode_cost(lane: Lane, c: Costs, steps: int, wait: int, k: int) -> None:
     """
     z = lane.z
     n = z[RUNNING]
-    flat = c.layers[entry_of(n)] + c.head[n] + c.host_step + c.decode_a[k] + wait
-    add(lane, S0, flat / n + c.host_sequence, c.decode_b[k], steps, wait == 0)
+    flat = c.w[c.layers + entry_of(n)] + c.w[c.head + n] + c.host_step + c.w[c.decode_a + k] + wait
+    add(lane, S0, flat / n + c.host_sequence, c.w[c.decode_b + k], steps, wait == 0)
     mean = z[CONTEXT] + n * (steps - 1) * 0.5
-    time = flat + c.host_sequence * n + c.decode_b[k] * (mean if wait == 0 else z[CONTEXT])
-    own = c.layers_j[entry_of(n)] + c.head_j[n] + c.decode_ja[k]
-    total = own + c.decode_jb[k] * mean + c.active * time
+    time = flat + c.host_sequence * n + c.w[c.decode_b + k] * (mean if wait == 0 else z[CONTEXT])
+    own = c.v[c.layers_j + entry_of(n)] + c.v[c.head_j + n] + c.v[c.decode_ja + k]
+    total = own + c.v[c.decode_jb + k] * mean + c.active * time
     cut = min(1.0, c.cap * time / total) if total > 0.0 else 1.0
     floor = c.active * cut
-    add(lane, J0, floor * (flat / n + c.host_sequence), floor * c.decode_b[k], steps, wait == 0)
-    add(lane, J0, cut * own / n, cut * c.decode_jb[k], steps, True)
+    add(lane, J0, floor * (flat / n + c.host_sequence), floor * c.w[c.decode_b + k], steps, wait == 0)
+    add(lane, J0, cut * own / n, cut * c.v[c.decode_jb + k], steps, True)
     lane.g[JOULES] += cut * total * steps
 
 
@@ -194,22 +206,22 @@ def step_cost(q: Requests, lane: Lane, c: Costs, p, first: int, new: int, prompt
     decodes = z[RUNNING] if p.mixed else 0
     reads, reads_j, ends, i = 0, 0.0, 0, first
     while i >= 0:
-        q.read[i], q.snap[6 * i], q.snap[6 * i + 1] = chunk_cost(c, q.part[i], q.have[i])
-        reads += q.read[i]
-        reads_j += q.snap[6 * i]
-        ends += 1 if q.have[i] + q.part[i] == q.target[i] else 0
-        i = q.nxt[i]
+        q.n[i * Q + READ], q.f[F * i], q.f[F * i + 1] = chunk_cost(c, q.n[i * Q + PART], q.n[i * Q + HAVE])
+        reads += q.n[i * Q + READ]
+        reads_j += q.f[F * i]
+        ends += 1 if q.n[i * Q + HAVE] + q.n[i * Q + PART] == q.n[i * Q + TARGET] else 0
+        i = q.n[i * Q + NEXT]
     tokens, heads = new + decodes, decodes + ends
-    layers, head = c.layers[entry_of(tokens)], c.head[heads]
+    layers, head = c.w[c.layers + entry_of(tokens)], c.w[c.head + heads]
     k, a, b = 0, 0, 0
     if decodes:
         k = segment(lane, c)
-        a, b = c.decode_a[k], c.decode_b[k]
+        a, b = c.w[c.decode_a + k], c.w[c.decode_b + k]
     work = layers + head + c.host_step + c.host_sequence * (prompts + decodes) + a + b * z[CONTEXT] + reads + c.prompt_launch
     time = max(work, c.launches)
     wait = time - work + c.prompt_launch
-    ja, jb = (c.decode_ja[k], c.decode_jb[k]) if decodes else (0.0, 0.0)
-    layers_j, head_j = c.layers_j[entry_of(tokens)], c.head_j[heads]
+    ja, jb = (c.v[c.decode_ja + k], c.v[c.decode_jb + k]) if decodes else (0.0, 0.0)
+    layers_j, head_j = c.v[c.layers_j + entry_of(tokens)], c.v[c.head_j + heads]
     total = layers_j + head_j + ja + jb * (z[CONTEXT] if decodes else 0) + reads_j + c.active * time
     cut = min(1.0, c.cap * time / total) if total > 0.0 else 1.0
     g[JOULES] += cut * total
@@ -226,15 +238,15 @@ def step_cost(q: Requests, lane: Lane, c: Costs, p, first: int, new: int, prompt
         add(lane, J0, cut * (each_j + last_j + ja / decodes + c.active * flat), cut * (jb + c.active * b), 1, True)
     i = first
     while i >= 0:
-        size = q.part[i]
-        own_j, cached = q.snap[6 * i], q.snap[6 * i + 1] * q.hit[i] / max(q.have[i], 1)
-        seconds = size * (each + spare) + q.read[i] + c.host_sequence
+        size = q.n[i * Q + PART]
+        own_j, cached = q.f[F * i], q.f[F * i + 1] * q.n[i * Q + HIT] / max(q.n[i * Q + HAVE], 1)
+        seconds = size * (each + spare) + q.n[i * Q + READ] + c.host_sequence
         joules = cut * (size * (each_j + spare_j) + own_j + c.active * seconds)
         owe_prompt(q, i, seconds, joules, cached)
-        if q.have[i] + size == q.target[i]:
-            q.owed[5 * i + 2] += last
-            q.owed[5 * i + 4] += cut * (last_j + c.active * last)
-        i = q.nxt[i]
+        if q.n[i * Q + HAVE] + size == q.n[i * Q + TARGET]:
+            q.f[F * i + 8] += last
+            q.f[F * i + 10] += cut * (last_j + c.active * last)
+        i = q.n[i * Q + NEXT]
     note(lane, z[CLOCK], z[CLOCK] + time, decodes, heads)
     z[CLOCK] += time
     z[BUSY] += time

@@ -18,30 +18,67 @@ BINS = 512  # of a lane's history
 
 # whole numbers of a lane
 (
-    CLOCK, STEP, RUNNING, CONTEXT, HELD, KEPT, PART, NEXT_END, SEGMENT, WAITING, COMING, COMING_LAST, HEAP, NEXT_ARRIVAL,
+    CLOCK, STEP, RUNNING, CONTEXT, HELD, KEPT, PARTIAL, NEXT_END, SEGMENT, WAITING, COMING, COMING_LAST, HEAP, NEXT_ARRIVAL,
     DUE, STEPS, BUSY, PREEMPTED, MOST_HELD, EMITTED, WIDTH, OLDEST, LATEST, SERVED, ASSIGNED, DECODED, PREFILLED, LOST, ENTERED,
-) = range(29)  # fmt: skip
+    MASK,
+) = range(30)  # fmt: skip
 # running sums of a lane: what a decoding sequence owes, apart from, by and by the growth of its context
-(S0, S1, S2, J0, J1, J2, JOULES) = range(7)
+(S0, S1, S2, J0, J1, J2, JOULES, HISTORY) = range(8)
+
+
+# whole numbers of a request: what is sent ...
+(
+    ARRIVAL,  # at the engine [tick]
+    INPUT, OUTPUT, LEVEL,
+    FOLLOW,  # the request that is sent when this one is answered
+    THINK,  # how long after another's answer it is sent [tick]
+    # ... and what becomes of it
+    NEXT, PREVIOUS,  # in a queue or bucket; in the heap the children
+    NEWER, OLDER,  # running requests
+    TARGET,  # tokens to prefill
+    HAVE,  # tokens in the cache while it prefills
+    EMITTED_BEFORE,  # output tokens before the latest prefill
+    BASE,  # context less the lane's step count while it decodes
+    PART,  # tokens of its chunk in the step under way; while it decodes the step at which it ends
+    READ,  # attention of that chunk [tick]
+    SHARED,  # blocks of the prefix cache that it refers to
+    HIT,  # input tokens found there
+    FIRST, LAST,  # times of the first and the last token [tick]
+    AGAIN,  # times that it was preempted
+) = range(21)  # fmt: skip
+Q = 21
+# real numbers of a request: six running sums as it began to decode, then what input, cached and output tokens owe [tick],
+# and input and output tokens [J]
+F, OWED = 11, 6
+# where a lane's lists begin among its whole numbers
+STACK, QUEUE, PHASE, RING = 32, 48, 80, 4176
 
 
 class Costs(NamedTuple):
-    """Step times of a lane, see `pertoken.simulate.tables` [tick] and, with a ``_j``, their energy [J]."""
+    """Step times of a lane [tick] and, with a ``_j``, their energy [J]: where each table begins in ``w`` or ``v``.
 
-    layers: Array  # by tokens of the step
-    layers_j: Array
-    head: Array  # by tokens that pass it
-    head_j: Array
-    knots: Array  # mean contexts at which decode attention bends, the last beyond reach
-    decode_a: Array  # by batch and segment: constant
-    decode_b: Array  # and per token of context
-    decode_ja: Array
-    decode_jb: Array
-    chunk_n: Array  # chunk sizes, contexts, and what attention of a chunk takes for each pair, at these
-    chunk_c: Array
-    chunk_s: Array
-    chunk_j: Array
-    chunk_x: Array  # of it, what context owes that is expanded anew, were it all cached
+    See `pertoken.simulate.tables`.
+    """
+
+    w: Array  # whole numbers
+    v: Array  # real numbers
+    layers: int  # by tokens of the step
+    head: int  # by tokens that pass it
+    knots: int  # mean contexts at which decode attention bends, the last beyond reach
+    decode_a: int  # by batch and segment: constant
+    decode_b: int  # and per token of context
+    chunk_n: int  # sizes of chunks
+    chunk_c: int  # and contexts
+    layers_j: int
+    head_j: int
+    decode_ja: int
+    decode_jb: int
+    chunk_s: int  # what attention of a chunk takes for each pair, by size and context
+    chunk_j: int
+    chunk_x: int  # of it, what context owes that is expanded anew, were it all cached
+    segments: int
+    sizes: int
+    contexts: int
     host_step: int
     host_sequence: int
     launches: int  # launching all operations one by one
@@ -70,64 +107,33 @@ class Policy(NamedTuple):
 
 
 class Requests(NamedTuple):
-    """Traffic and what becomes of it, one entry a request."""
+    """Traffic and what becomes of it, `Q` whole and `F` real numbers a request."""
 
-    arrival: Array  # at the engine [tick]
-    input: Array
-    output: Array
-    level: Array
-    follow: Array  # the request that is sent when this one is answered
-    think: Array  # and how long after [tick]
+    n: Array
+    f: Array
     chain_at: Array  # where its blocks of the prefix cache begin in chain
     chain: Array
-    nxt: Array  # the next in a queue or bucket; in the heap the left child
-    prv: Array  # the one before; in the heap the right child
-    newer: Array
-    older: Array
-    target: Array  # tokens to prefill
-    have: Array  # tokens in the cache while it prefills
-    emitted: Array  # output tokens before the latest prefill
-    base: Array  # context less the lane's step count while it decodes
-    part: Array  # tokens of its chunk in the step under way
-    read: Array  # and their attention [tick]
-    shared: Array  # blocks of the prefix cache that it refers to
-    hit: Array  # input tokens found there
-    snap: Array  # running sums when it began to decode, six a request
-    first: Array  # times of the first and the last token [tick]
-    last: Array
-    owed: Array  # input, cached, output [tick], and input, output [J], five a request
-    again: Array  # times that it was preempted
 
 
 class Lane(NamedTuple):
     """One batch in flight."""
 
-    z: Array  # whole numbers
-    g: Array  # running sums
-    phase: Array  # sequences by the step, modulo the block, at which they need a block
-    ring: Array  # first request that ends at a step
-    queue: Array  # first and last waiting request of each level
-    stack: Array  # newest running request of each level
-    bins: Array  # history: busy time, batch x time, blocks x time, output tokens
+    z: Array  # whole numbers and lists
+    g: Array  # running sums and history: busy time, batch x time, blocks x time, output tokens
     refs: Array  # of the prefix cache by block: NONE where absent
     before: Array  # less recently used
     after: Array
 
 
-def make_requests(
-    arrival: Array, inputs: Array, outputs: Array, level: Array, follow: Array, think: Array, chain_at: Array, chain: Array
-) -> Requests:
-    """Arrays for traffic; the first eight are read, the rest written."""
-    n = arrival.size
-    whole = [boxed(np.full(n, NONE, dtype=np.int32)) for _ in range(4)]
-    more = [boxed(np.zeros(n, dtype=np.int32)) for _ in range(3)]
-    later = [boxed(np.zeros(n, dtype=np.int64)) for _ in range(3)]
-    return Requests(
-        boxed(arrival), boxed(inputs), boxed(outputs), boxed(level), boxed(follow), boxed(think), boxed(chain_at),
-        boxed(chain), *whole, *more, later[0], later[1], later[2], boxed(np.zeros(n, dtype=np.int32)),
-        boxed(np.full(n, NONE, dtype=np.int32)), boxed(np.zeros(6 * n)), boxed(np.full(n, NEVER)),
-        boxed(np.full(n, NEVER)), boxed(np.zeros(5 * n)), boxed(np.zeros(n, dtype=np.int32)),
-    )  # fmt: skip
+def make_requests(sent: tuple[Array, ...], chain_at: Array, chain: Array) -> Requests:
+    """Arrays for traffic: arrival, input, output, level, follow and think of each request."""
+    count = sent[0].size
+    n = np.full((count, Q), NONE, dtype=np.int64)
+    for at, values in enumerate(sent):
+        n[:, at] = values
+    n[:, [TARGET, HAVE, EMITTED_BEFORE, PART, READ, SHARED, AGAIN]] = 0
+    n[:, [FIRST, LAST]] = NEVER
+    return Requests(boxed(n.ravel()), boxed(np.zeros(F * count)), boxed(chain_at), boxed(chain))
 
 
 def make_lanes(count: int, policy: Policy, longest: int, hashes: int) -> Lane:
@@ -145,21 +151,11 @@ def make_lanes(count: int, policy: Policy, longest: int, hashes: int) -> Lane:
         Different blocks of the prefix cache.
     """
     ring = 1 << int(longest + 2).bit_length()
-    z = np.zeros((count, 29), dtype=np.int64)
-    for at in (PART, COMING, COMING_LAST, HEAP, OLDEST, LATEST):
-        z[:, at] = NONE
-    z[:, NEXT_END] = z[:, NEXT_ARRIVAL] = NEVER
+    z = np.zeros((count, RING + ring), dtype=np.int64)
+    z[:, [PARTIAL, COMING, COMING_LAST, HEAP, OLDEST, LATEST]] = NONE
+    z[:, [NEXT_END, NEXT_ARRIVAL]] = NEVER
     z[:, WIDTH] = 1 << 30
-    kept = hashes if policy.caching else 1
-    return Lane(
-        boxed(z),
-        boxed(np.zeros((count, 7))),
-        boxed(np.zeros((count, policy.block), dtype=np.int64)),
-        boxed(np.full((count, ring), NONE, dtype=np.int32)),
-        boxed(np.full((count, 2 * policy.levels), NONE, dtype=np.int32)),
-        boxed(np.full((count, policy.levels), NONE, dtype=np.int32)),
-        boxed(np.zeros((count, 4 * BINS))),
-        boxed(np.full((count, kept), NONE, dtype=np.int32)),
-        boxed(np.full((count, kept), NONE, dtype=np.int32)),
-        boxed(np.full((count, kept), NONE, dtype=np.int32)),
-    )
+    z[:, MASK] = ring - 1
+    z[:, STACK:PHASE] = z[:, RING:] = NONE
+    kept = [boxed(np.full((count, hashes if policy.caching else 1), NONE, dtype=np.int32)) for _ in range(3)]
+    return Lane(boxed(z), boxed(np.zeros((count, HISTORY + 4 * BINS))), *kept)

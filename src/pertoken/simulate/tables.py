@@ -177,9 +177,12 @@ class Tabulated:
         launch = sum(
             op.count * op.prefill.launch_s for op in d.plan if isinstance(op, AttentionOp)
         )
-        boxes = [boxed(x) for x in (layers, layers_j, head, head_j, *self.decode(), *self.chunks())]
+        at, a, b, ja, jb = self.decode()
+        n, c, per_pair, per_pair_j, again = self.chunks()
+        w, v = (layers, head, at, a, b, n, c), (layers_j, head_j, ja, jb, per_pair, per_pair_j, again)
+        starts = [int(x) for group in (w, v) for x in np.cumsum([0, *(x.size for x in group[:-1])])]
         return Costs(
-            *boxes,
+            boxed(np.concatenate(w)), boxed(np.concatenate(v)), *starts, at.size - 1, n.size, c.size,
             self.once(sum(op.step_s for op in host if isinstance(op, HostOp))),
             self.once(sum(op.sequence_s for op in host if isinstance(op, HostOp))),
             self.once(d._launches_s),
