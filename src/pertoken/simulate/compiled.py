@@ -16,9 +16,18 @@ except ImportError:
     COMPILED = False
 
 
+# nothing in the loop makes an array, so reference counts, which would take most of its time, are left out
+OPTIONS = {"cache": True, "nogil": True, "_nrt": False}
+
+
 def compiled(function: F) -> F:
     """The function compiled and kept on disk, or as it is."""
-    return numba.njit(cache=True, nogil=True, _nrt=False)(function) if COMPILED else function
+    return numba.njit(**OPTIONS)(function) if COMPILED else function
+
+
+def inlined(function: F) -> F:
+    """The same, and part of whatever calls it: for what is small and called in every step."""
+    return numba.njit(inline="always", **OPTIONS)(function) if COMPILED else function
 
 
 def boxed(array: Any) -> Any:

@@ -17,7 +17,7 @@ References
 from __future__ import annotations
 
 from pertoken.simulate.cache import evict, let_go, match, publish, refer, unreferred
-from pertoken.simulate.compiled import compiled
+from pertoken.simulate.compiled import compiled, inlined
 from pertoken.simulate.queues import (
     find_end,
     front,
@@ -80,13 +80,13 @@ from pertoken.simulate.state import (
 )
 
 
-@compiled
+@inlined
 def blocks_of(p: Policy, tokens: int) -> int:
     """KV blocks of so many tokens."""
     return (tokens + p.block - 1) // p.block
 
 
-@compiled
+@inlined
 def needed(lane: Lane, p: Policy, steps: int) -> int:
     """KV blocks that the decoding sequences take in the next ``steps`` steps."""
     step = lane.z[STEP]
@@ -121,7 +121,7 @@ def give_up(q: Requests, lane: Lane, p: Policy) -> None:
     push_front(q, lane, i)
 
 
-@compiled
+@inlined
 def admit(q: Requests, lane: Lane, p: Policy, room: int, empty: bool) -> int:
     """The next prompt that the step can take, its blocks taken; NONE where there is none.
 
@@ -159,7 +159,7 @@ def admit(q: Requests, lane: Lane, p: Policy, room: int, empty: bool) -> int:
     return i
 
 
-@compiled
+@inlined
 def begin(q: Requests, lane: Lane, p: Policy, i: int) -> None:
     """A request's prompt is prefilled and its next token emitted: it decodes, or has ended."""
     z = lane.z
@@ -196,7 +196,7 @@ def end_of(q: Requests, lane: Lane, p: Policy, i: int, context: int) -> None:
         send_any(q, lane, later)
 
 
-@compiled
+@inlined
 def finish(q: Requests, lane: Lane, p: Policy) -> None:
     """End what emits its last token at this step."""
     z = lane.z
@@ -215,7 +215,7 @@ def finish(q: Requests, lane: Lane, p: Policy) -> None:
     find_end(lane, z[RUNNING] > 0)
 
 
-@compiled
+@inlined
 def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
     """One step with prompts, beside the decoding sequences or instead of them; False where none can be taken."""
     z = lane.z
@@ -262,7 +262,7 @@ def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
     return True
 
 
-@compiled
+@inlined
 def series(lane: Lane, first: int, growth: int, most: int, until: int) -> int:
     """Steps of an arithmetic series, at most ``most``, that begin before ``until``; the first one does.
 
@@ -289,7 +289,7 @@ def series(lane: Lane, first: int, growth: int, most: int, until: int) -> int:
     return last + 1
 
 
-@compiled
+@inlined
 def decode_steps(q: Requests, lane: Lane, c: Costs, p: Policy, most: int, until: int) -> None:
     """Steps of decoding alone, as many as are alike: at most ``most``, none that begins at ``until`` or later."""
     z = lane.z
@@ -329,7 +329,7 @@ def decode_steps(q: Requests, lane: Lane, c: Costs, p: Policy, most: int, until:
         finish(q, lane, p)
 
 
-@compiled
+@inlined
 def secure(q: Requests, lane: Lane, p: Policy) -> None:
     """Make sure that the blocks of the next decode step are there, giving up requests for them."""
     z = lane.z
@@ -372,40 +372,34 @@ def advance(q: Requests, lane: Lane, c: Costs, p: Policy, until: int) -> None:
             continue
         if p.ready:
             take(q, lane, p)
-        due = z[PARTIAL] >= 0 or (z[WAITING] > 0 and (z[STEP] >= z[DUE] or z[RUNNING] == 0))
+        need = 0
         if p.mixed:
-            step_with_decodes(q, lane, c, p, due, until)
-        elif not (due and prompt_step(q, lane, c, p)):
             secure(q, lane, p)
-            if z[RUNNING]:
-                decode_steps(q, lane, c, p, most_alike(lane, p, due), earliest(lane, p, until))
+            need = z[PHASE + (-z[STEP]) % p.block]
+        if z[PARTIAL] >= 0 or (z[WAITING] > 0 and (z[STEP] >= z[DUE] or z[RUNNING] == 0)):
+            z[HELD] += need  # decoding sequences take their blocks before prompts do
+            if prompt_step(q, lane, c, p):
+                continue
+            z[HELD] -= need
+        most = most_alike(lane)
+        if not p.mixed:
+            before = z[PREEMPTED]
+            secure(q, lane, p)
+            most = 1 if z[PREEMPTED] > before else most  # there may be room for a prompt after it
+        if z[RUNNING]:
+            decode_steps(q, lane, c, p, most, earliest(lane, p, until))
 
 
-@compiled
-def most_alike(lane: Lane, p: Policy, due: bool) -> int:
+@inlined
+def most_alike(lane: Lane) -> int:
     """Steps until prompts that wait for others are due."""
     z = lane.z
-    return z[DUE] - z[STEP] if z[WAITING] > 0 and not due else 1 << 40  # type: ignore[no-any-return]
+    return z[DUE] - z[STEP] if z[WAITING] > 0 and z[DUE] > z[STEP] else 1 << 40  # type: ignore[no-any-return]
 
 
-@compiled
+@inlined
 def earliest(lane: Lane, p: Policy, until: int) -> int:
     """When an arrival may change what the lane does: not while others wait before it, nor while no slot is free."""
     z = lane.z
     open_ = z[WAITING] == 0 or p.levels > 1
     return min(until, z[NEXT_ARRIVAL]) if open_ and z[RUNNING] < p.slots else until
-
-
-@compiled
-def step_with_decodes(q: Requests, lane: Lane, c: Costs, p: Policy, due: bool, until: int) -> None:
-    """Steps of an engine that prefills beside decoding sequences, which take their blocks first."""
-    z = lane.z
-    secure(q, lane, p)
-    if due or z[PARTIAL] >= 0 or z[WAITING] > 0:
-        need = lane.z[PHASE + (-z[STEP]) % p.block]
-        z[HELD] += need
-        if (due or z[PARTIAL] >= 0 or z[RUNNING] == 0) and prompt_step(q, lane, c, p):
-            return
-        z[HELD] -= need
-    if z[RUNNING]:
-        decode_steps(q, lane, c, p, most_alike(lane, p, due), earliest(lane, p, until))

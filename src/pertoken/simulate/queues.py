@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pertoken.simulate.compiled import compiled
+from pertoken.simulate.compiled import compiled, inlined
 from pertoken.simulate.state import (
     ARRIVAL,
     ASSIGNED,
@@ -32,7 +32,7 @@ from pertoken.simulate.state import (
 )
 
 
-@compiled
+@inlined
 def _later(q: Requests, i: int, j: int) -> bool:
     return q.n[i * Q + ARRIVAL] > q.n[j * Q + ARRIVAL] or (q.n[i * Q + ARRIVAL] == q.n[j * Q + ARRIVAL] and i > j)
 
@@ -57,7 +57,7 @@ def meld(q: Requests, a: int, b: int) -> int:
         a = right
 
 
-@compiled
+@inlined
 def send(q: Requests, lane: Lane, i: int) -> None:
     """A request that arrives at the lane after all sent before."""
     z = lane.z
@@ -79,7 +79,7 @@ def send_any(q: Requests, lane: Lane, i: int) -> None:
     z[NEXT_ARRIVAL] = min(z[NEXT_ARRIVAL], q.n[i * Q + ARRIVAL])
 
 
-@compiled
+@inlined
 def release(q: Requests, lane: Lane) -> None:
     """Put what has arrived by now into the queues, in order of arrival."""
     z = lane.z
@@ -105,7 +105,7 @@ def release(q: Requests, lane: Lane) -> None:
         push_back(q, lane, i)
 
 
-@compiled
+@inlined
 def push_back(q: Requests, lane: Lane, i: int) -> None:
     """To the end of its level's queue."""
     at = 2 * q.n[i * Q + LEVEL]
@@ -129,7 +129,7 @@ def push_front(q: Requests, lane: Lane, i: int) -> None:
     lane.z[WAITING] += 1
 
 
-@compiled
+@inlined
 def front(lane: Lane, levels: int) -> int:
     """The request to serve next."""
     for level in range(levels):
@@ -138,7 +138,7 @@ def front(lane: Lane, levels: int) -> int:
     return NONE
 
 
-@compiled
+@inlined
 def pop(q: Requests, lane: Lane, i: int) -> None:
     """Take the front of a queue away, on to the stack of what runs."""
     level = q.n[i * Q + LEVEL]
@@ -150,7 +150,7 @@ def pop(q: Requests, lane: Lane, i: int) -> None:
     lane.z[STACK + level] = i
 
 
-@compiled
+@inlined
 def unstack(q: Requests, lane: Lane, i: int) -> None:
     """A request runs no more."""
     older, newer = q.n[i * Q + OLDER], q.n[i * Q + NEWER]
@@ -162,7 +162,7 @@ def unstack(q: Requests, lane: Lane, i: int) -> None:
         lane.z[STACK + q.n[i * Q + LEVEL]] = older
 
 
-@compiled
+@inlined
 def newest(lane: Lane, levels: int) -> int:
     """The running request to give up first: of the last level that runs, the one that came last."""
     for back in range(levels):
@@ -171,7 +171,7 @@ def newest(lane: Lane, levels: int) -> int:
     return NONE
 
 
-@compiled
+@inlined
 def set_end(q: Requests, lane: Lane, i: int, end: int) -> None:
     """A decoding request emits its last token when the lane has done ``end`` steps."""
     z = lane.z
@@ -195,7 +195,7 @@ def unset_end(q: Requests, lane: Lane, i: int, end: int) -> None:
         lane.z[RING + (end & lane.z[MASK])] = after
 
 
-@compiled
+@inlined
 def find_end(lane: Lane, any_left: bool) -> None:
     """The next step at which something ends."""
     z = lane.z

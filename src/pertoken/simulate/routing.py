@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pertoken.simulate.cache import match
-from pertoken.simulate.compiled import compiled
+from pertoken.simulate.compiled import compiled, inlined
 from pertoken.simulate.engine import advance
 from pertoken.simulate.queues import send
 from pertoken.simulate.state import (
@@ -66,13 +66,13 @@ class Scale(NamedTuple):
     patience: int
 
 
-@compiled
+@inlined
 def lane_of(lanes: Lane, r: int) -> Lane:
     """One lane of several."""
     return Lane(lanes.z[r], lanes.g[r], lanes.refs[r], lanes.before[r], lanes.after[r])
 
 
-@compiled
+@inlined
 def load(lanes: Lane, r: int) -> int:
     """Requests that a lane was given and has not answered."""
     return lanes.z[r][ASSIGNED] - lanes.z[r][SERVED]  # type: ignore[no-any-return]
@@ -121,7 +121,7 @@ def prefix_aware(q: Requests, lanes: Lane, p: Policy, up: Array, i: int, now: in
     return best if most * size >= MATCH * q.n[i * Q + INPUT] else quiet
 
 
-@compiled
+@inlined
 def idle(z: Array) -> bool:
     """Whether a lane has nothing to do before its next arrival."""
     return z[RUNNING] == 0 and z[WAITING] == 0 and z[PARTIAL] < 0  # type: ignore[no-any-return]

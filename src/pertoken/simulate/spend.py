@@ -15,7 +15,7 @@ References
 
 from __future__ import annotations
 
-from pertoken.simulate.compiled import compiled
+from pertoken.simulate.compiled import compiled, inlined
 from pertoken.simulate.state import (
     BASE,
     BINS,
@@ -50,13 +50,13 @@ from pertoken.simulate.state import (
 FINE, COARSE = 16384, 64  # beyond so many tokens the table of layers has one entry for 64
 
 
-@compiled
+@inlined
 def entry_of(tokens: int) -> int:
     """Where the table of layers has a number of tokens."""
     return tokens if tokens <= FINE else FINE + (tokens - FINE) // COARSE
 
 
-@compiled
+@inlined
 def segment(lane: Lane, c: Costs) -> int:
     """Place in the decode tables; where the mean context is among the knots is remembered, as it moves little."""
     z = lane.z
@@ -69,7 +69,7 @@ def segment(lane: Lane, c: Costs) -> int:
     return batch * c.segments + at  # type: ignore[no-any-return]
 
 
-@compiled
+@inlined
 def _below(w: Array, first: int, count: int, value: int) -> int:
     """The last of ``count`` knots at or below a value, but never the last of all."""
     low, high = first, first + count - 1
@@ -82,7 +82,7 @@ def _below(w: Array, first: int, count: int, value: int) -> int:
     return low
 
 
-@compiled
+@inlined
 def chunk_cost(c: Costs, new: int, context: int) -> tuple[int, float, float]:
     """Attention of a chunk: time [tick], energy [J], and what of the time it owes to all its context, were that cached."""
     i, k = _below(c.w, c.chunk_n, c.sizes, new), _below(c.w, c.chunk_c, c.contexts, context)
@@ -98,7 +98,7 @@ def chunk_cost(c: Costs, new: int, context: int) -> tuple[int, float, float]:
     return int(time * pairs + 0.5), joules * pairs, again * pairs
 
 
-@compiled
+@inlined
 def note(lane: Lane, start: int, end: int, batch: float, tokens: float) -> None:
     """Add a stretch of busy time to the lane's history, whose bins double in width when time outgrows them."""
     z, g = lane.z, lane.g
@@ -123,7 +123,7 @@ def note(lane: Lane, start: int, end: int, batch: float, tokens: float) -> None:
         at += 1
 
 
-@compiled
+@inlined
 def add(lane: Lane, at: int, u: float, b: float, steps: int, grows: bool) -> None:
     """Add to three running sums what a decoding sequence owes in each of ``steps`` steps from this one on.
 
@@ -142,7 +142,7 @@ def add(lane: Lane, at: int, u: float, b: float, steps: int, grows: bool) -> Non
     g[at + 2] += b * steps * (step + (steps - 1) * 0.5) if grows else b * steps * step
 
 
-@compiled
+@inlined
 def snapshot(q: Requests, lane: Lane, i: int) -> None:
     """Remember the running sums as a request begins to decode."""
     for k in range(3):
@@ -150,7 +150,7 @@ def snapshot(q: Requests, lane: Lane, i: int) -> None:
         q.f[F * i + 3 + k] = lane.g[J0 + k]
 
 
-@compiled
+@inlined
 def settle(q: Requests, lane: Lane, i: int) -> None:
     """Charge a request with what it owes for decoding."""
     g, f, at, base = lane.g, q.f, F * i, q.n[i * Q + BASE]
@@ -159,7 +159,7 @@ def settle(q: Requests, lane: Lane, i: int) -> None:
         q.f[F * i + 6 + k] += g[sums] - f[since] + base * (g[sums + 1] - f[since + 1]) + g[sums + 2] - f[since + 2]
 
 
-@compiled
+@inlined
 def owe_prompt(q: Requests, i: int, seconds: float, joules: float, cached: float) -> None:
     """Charge a prompt's chunk to its tokens: to output tokens those that are computed anew after preemption."""
     beyond = q.n[i * Q + HAVE] + q.n[i * Q + PART] - max(q.n[i * Q + INPUT], q.n[i * Q + HAVE])
@@ -171,7 +171,7 @@ def owe_prompt(q: Requests, i: int, seconds: float, joules: float, cached: float
     q.f[F * i + 10] += joules * share
 
 
-@compiled
+@inlined
 def decode_cost(lane: Lane, c: Costs, steps: int, wait: int, k: int) -> None:
     """Charge ``steps`` steps of decoding alone, before they are made.
 
@@ -199,7 +199,7 @@ def decode_cost(lane: Lane, c: Costs, steps: int, wait: int, k: int) -> None:
     lane.g[JOULES] += cut * total * steps
 
 
-@compiled
+@inlined
 def step_cost(q: Requests, lane: Lane, c: Costs, p, first: int, new: int, prompts: int) -> None:  # type: ignore[no-untyped-def]
     """Time a step with prompts, charge it, and move the clock to its end; attention of each chunk is left in ``read``."""
     z, g = lane.z, lane.g
