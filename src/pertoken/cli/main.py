@@ -14,6 +14,7 @@ from pertoken.cli.calibrate import calibrate
 from pertoken.cli.curve import curve
 from pertoken.cli.explain import explain
 from pertoken.cli.options import WHAT_IF, complete, complete_what_if, knob_options, read_cases
+from pertoken.cli.simulate import simulate
 from pertoken.cli.validate import validate
 from pertoken.errors import PertokenError
 
@@ -174,6 +175,7 @@ cli.add_command(explain)
 cli.add_command(validate)
 cli.add_command(calibrate)
 cli.add_command(curve)
+cli.add_command(simulate)
 
 
 def run() -> None:

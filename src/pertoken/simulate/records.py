@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +94,8 @@ class Records:
         Whether the run was ended early.
     refused : int
         Requests larger than the KV memory.
-    wait_j : float
-        Joules of one accelerator for each output token beyond the predicted step, already in ``joules`` [J].
+    lanes : int
+        Lanes of all replicas.
     """
 
     deployment: Deployment
@@ -115,7 +115,7 @@ class Records:
     timeline: Timeline
     partial: bool = False
     refused: int = 0
-    extra: dict[str, float] = field(default_factory=dict)
+    lanes: int = 1
 
     @classmethod
     def of(cls, run: Run, partial: bool) -> Records:
@@ -143,7 +143,7 @@ class Records:
             run.deployment, run.traffic, np.where(unsent, np.nan, arrival), first, last,
             np.maximum(q[:, HIT], 0), q[:, AGAIN], _lanes_of(run), owed[:, :3] * tick, owed[:, 3:],
             paid_ticks(run, end) * tick, float(z[:, BUSY].sum() * tick), float(g[:, JOULES].sum()), counts,
-            timeline_of(run, z), partial, int(run.refused.size),
+            timeline_of(run, z), partial, int(run.refused.size), len(z),
         )  # fmt: skip
 
     @cached_property
