@@ -216,9 +216,10 @@ class Run:
             if end < n and not self.traffic.closed:
                 catch_up(q, lanes, c, p, q.n[end * Q + ARRIVAL])
         else:
-            clocks = [min(z[NEXT_ARRIVAL], z[CLOCK]) if idle(z) else z[CLOCK] for z in lanes.z]
-            step = max(1, int(max(clocks) // 50), round(10.0 / self.tick))
-            catch_up(q, lanes, c, p, min(clocks) + step)
+            due = [int(max(z[NEXT_ARRIVAL], z[CLOCK]) if idle(z) else z[CLOCK]) for z in lanes.z]
+            left = [t for t in due if t < NEVER]
+            step = max(max(left) // 50, round(10.0 / self.tick))
+            catch_up(q, lanes, c, p, min(left) + step)
         return self.answered / n
 
     @property
