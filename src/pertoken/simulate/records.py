@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pertoken.engine.deployment import Deployment
 from pertoken.serving.workload import Goals
+from pertoken.simulate.spend import settle
 from pertoken.simulate.state import (
     AGAIN,
     ARRIVAL,
@@ -35,6 +36,7 @@ from pertoken.simulate.state import (
     STEPS,
     WIDTH,
     F,
+    Lane,
     Q,
 )  # fmt: skip
 from pertoken.simulate.traffic import Traffic
@@ -240,12 +242,9 @@ def _lanes_of(run: Run) -> Array:
 
 def _settle_all(run: Run) -> None:
     """Charge requests that still decode, so that a partial result adds up too."""
-    from pertoken.simulate.routing import lane_of
-    from pertoken.simulate.spend import settle
-
     q = run.requests
     for r in range(len(run.lanes.z)):
-        lane = lane_of(run.lanes, r)
+        lane = Lane(*(rows[r] for rows in run.lanes))
         for i in lane.z[RING:]:
             while i >= 0:
                 settle(q, lane, i)

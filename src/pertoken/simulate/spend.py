@@ -15,7 +15,7 @@ References
 
 from __future__ import annotations
 
-from pertoken.simulate.compiled import compiled, inlined
+from pertoken.simulate.compiled import inlined
 from pertoken.simulate.state import (
     BASE,
     BINS,
