@@ -29,6 +29,7 @@ bench: $(VENV)/.tests
 	$(BIN)/python benchmarks/deepseek.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/positions.py
+	$(BIN)/python benchmarks/simulate.py
 	$(BIN)/python benchmarks/cold_start.py
 
 calibrate: $(VENV)/.tests

@@ -31,7 +31,9 @@ def prefixed(count: int, rate: float, seed: int) -> Traffic:
     place = np.arange(at[-1]) - np.repeat(at[:-1], shared + own)
     topic = np.repeat(rng.integers(0, 1000, count), shared + own) * shared
     chain = np.where(place < shared, topic + place, np.repeat(start, shared + own) + place - shared)
-    return Traffic(when, inputs, outputs, "a thousand system prompts", chain_at=at, chain=chain.astype(np.int32), hash_tokens=BLOCK)
+    return Traffic(
+        when, inputs, outputs, "a thousand system prompts", chain_at=at, chain=chain.astype(np.int32), hash_tokens=BLOCK
+    )
 
 
 def report(what: str, count: int, seconds: float, goal: float) -> None:
@@ -50,7 +52,9 @@ def main() -> None:
         run = Run(d, traffic, Cluster(), cost.draw, TICK)
         start = time.process_time()
         _drive(run, None)
-        report(f"one replica, load {load:g}, the loop with every request's cost", COUNT, time.process_time() - start, 5.0)
+        report(
+            f"one replica, load {load:g}, the loop with every request's cost", COUNT, time.process_time() - start, 5.0
+        )
     start = time.process_time()
     found = simulate(d, open_loop(lengths, 0.8 * best, COUNT, 1), None, cost.draw)
     billed = Billed(found, cost.rate, cost.draw, cost.site)

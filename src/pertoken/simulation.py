@@ -88,7 +88,7 @@ class Case:
         for name in REFUSED_KNOBS:
             if name in self.knobs:
                 raise PertokenError(
-                    f"{KNOBS[name].flag} has no meaning in a simulation, which finds out itself or shows idle time as a line; leave"
+                    f"{KNOBS[name].flag} has no meaning in a simulation, which finds it out or shows idle time as a line; leave"
                     " it out"
                 )
         self.assumed: list[str] = []

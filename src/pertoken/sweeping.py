@@ -100,7 +100,9 @@ def run_cells(
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise PertokenError(f"--keep {str(folder)[-100:]!r} cannot be made: {error.strerror}; give another") from error
+            raise PertokenError(
+                f"--keep {str(folder)[-100:]!r} cannot be made: {error.strerror}; give another"
+            ) from error
     rows: dict[int, Row] = {k: row for k, cell in enumerate(cells) if (row := _kept(folder, cell)) is not None}
     left = [k for k in range(len(cells)) if k not in rows]
     if left:

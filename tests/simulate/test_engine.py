@@ -34,7 +34,11 @@ def traffic(seed: int, count: int, gap: float, longest: int = 400, answers: int 
     rng = np.random.default_rng(seed)
     when = np.cumsum(rng.exponential(gap, count)) if gap else np.zeros(count)
     return Traffic(
-        when, rng.integers(1, longest, count), rng.integers(1, answers, count), "drawn", level=rng.integers(0, levels, count)
+        when,
+        rng.integers(1, longest, count),
+        rng.integers(1, answers, count),
+        "drawn",
+        level=rng.integers(0, levels, count),
     )
 
 

@@ -125,7 +125,7 @@ def test_a_prefix_cache_keeps_its_blocks_in_bounds(seed: int, blocks: int, route
     run = with_blocks(Run(d, t, Cluster(2, route, prefix_cache=True), None, 1e-12), max(blocks, int(keep) // 16 + 2))
     while run.done < t.size or run.busy:
         run.drive(9)
-        assert all(0 <= z[HELD] and 0 <= z[KEPT] and z[HELD] + z[KEPT] <= run.policy.capacity for z in run.lanes.z)
+        assert all(z[HELD] >= 0 and z[KEPT] >= 0 and z[HELD] + z[KEPT] <= run.policy.capacity for z in run.lanes.z)
     found = Records.of(run, False)
     adds_up(found)
     assert found.done.all()
@@ -138,7 +138,13 @@ def test_tables_are_the_deployment_s_own_step_times(name: str) -> None:
     d = maker.deploy(maker.KINDS[name]())
     run = Run(d, traffic(1, 50, 0.1, longest=30_000), Cluster(), None, 1e-12)
     c = run.costs
-    for batch, context, new, before in ((1, 100, 0, 0), (17, 3333, 0, 0), (40, 900, 512, 0), (3, 70, 2000, 9000), (0, 0, 77, 0)):
+    for batch, context, new, before in (
+        (1, 100, 0, 0),
+        (17, 3333, 0, 0),
+        (40, 900, 512, 0),
+        (3, 70, 2000, 9000),
+        (0, 0, 77, 0),
+    ):
         batch = min(batch, run.policy.slots)  # noqa: PLW2901
         step = Step(
             (Decode(float(batch), float(context)),) if batch else (),
@@ -150,7 +156,9 @@ def test_tables_are_the_deployment_s_own_step_times(name: str) -> None:
         ticks += c.host_sequence * (batch + ends)
         if batch:
             at = max(k for k in range(c.segments) if c.w[c.knots + k] <= context)
-            ticks += c.w[c.decode_a + batch * c.segments + at] + c.w[c.decode_b + batch * c.segments + at] * batch * context
+            ticks += (
+                c.w[c.decode_a + batch * c.segments + at] + c.w[c.decode_b + batch * c.segments + at] * batch * context
+            )
         if new:
             ticks = max(ticks + chunk_cost(c, new, before)[0] + c.prompt_launch, c.launches)
         assert ticks * 1e-12 == pytest.approx(float(total_seconds(d.run(step))), rel=0.01)
@@ -210,7 +218,10 @@ def test_an_interrupt_leaves_a_partial_result_that_adds_up() -> None:
 def test_replicas_that_start_and_stop_are_paid_while_they_run() -> None:
     t = open_loop(Lengths.fixed(300, 40), 30.0, 3000, 1)
     d = deployment(max_sequences=8)
-    still, moving = simulate(d, t, Cluster(4)), simulate(d, t, Cluster(4, "least-loaded", crowd=4, start_s=2.0, patience_s=5.0))
+    still, moving = (
+        simulate(d, t, Cluster(4)),
+        simulate(d, t, Cluster(4, "least-loaded", crowd=4, start_s=2.0, patience_s=5.0)),
+    )
     assert moving.paid_s < still.paid_s
     assert moving.done.all()
     adds_up(moving)

@@ -58,7 +58,9 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise PertokenError(f"{path.name} line {number} is no JSON: {str(error)[:60]}; mend it there") from error
+                raise PertokenError(
+                    f"{path.name} line {number} is no JSON: {str(error)[:60]}; mend it there"
+                ) from error
             if not isinstance(row, dict):
                 raise PertokenError(f"{path.name} line {number} is no JSON object; give one request a line")
             yield number, row
@@ -68,7 +70,9 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise PertokenError("Parquet files need pyarrow; install it with: pip install pyarrow, or give a CSV") from error
+        raise PertokenError(
+            "Parquet files need pyarrow; install it with: pip install pyarrow, or give a CSV"
+        ) from error
     try:
         rows = parquet.read_table(path).to_pylist()
     except Exception as error:

@@ -56,21 +56,43 @@ def _path(target: str | None, forms: tuple[str, ...]) -> Path | None:
 @click.argument("model", nargs=-1, shell_complete=complete("models"))
 @knob_options
 @click.option("--requests", type=int, help="Requests to draw (default: 20,000), or the first so many of a trace.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn; the same gives the same bytes.")
-@click.option("--burst", type=float, default=1.0, show_default=True, metavar="CV", help="Coefficient of variation of gaps.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of all that is drawn; the same gives the same bytes."
+)
+@click.option(
+    "--burst", type=float, default=1.0, show_default=True, metavar="CV", help="Coefficient of variation of gaps."
+)
 @click.option("--profile", default="", metavar="W,W,...", help="24 hourly weights by which the rate follows the day.")
-@click.option("--turns", type=float, default=1.0, show_default=True, help="Mean turns of conversations, each with the history.")
-@click.option("--think", type=float, default=0.0, show_default=True, help="Seconds from an answer to the next turn or request.")
+@click.option(
+    "--turns", type=float, default=1.0, show_default=True, help="Mean turns of conversations, each with the history."
+)
+@click.option(
+    "--think", type=float, default=0.0, show_default=True, help="Seconds from an answer to the next turn or request."
+)
 @click.option("--replicas", type=int, default=1, show_default=True, help="Copies of the deployment.")
-@click.option("--route", default="round-robin", show_default=True, metavar="|".join(ROUTES), help="Which one serves a request.")
-@click.option("--prefix-cache", is_flag=True, help="Keep blocks of prompts, least recently used first out (hash_ids, --turns).")
-@click.option("--priorities", type=int, default=1, show_default=True, help="Levels of a trace's priority column, 0 first.")
+@click.option(
+    "--route", default="round-robin", show_default=True, metavar="|".join(ROUTES), help="Which one serves a request."
+)
+@click.option(
+    "--prefix-cache", is_flag=True, help="Keep blocks of prompts, least recently used first out (hash_ids, --turns)."
+)
+@click.option(
+    "--priorities", type=int, default=1, show_default=True, help="Levels of a trace's priority column, 0 first."
+)
 @click.option("--block", type=int, default=16, show_default=True, help="Tokens of a KV block.")
-@click.option("--crowd", type=int, default=0, show_default=True, help="Start a replica above so many requests each (0: all run).")
-@click.option("--start", "start_s", type=float, default=60.0, show_default=True, help="Seconds that a replica takes to start.")
-@click.option("--patience", "patience_s", type=float, default=300.0, show_default=True, help="Idle seconds before it is stopped.")
+@click.option(
+    "--crowd", type=int, default=0, show_default=True, help="Start a replica above so many requests each (0: all run)."
+)
+@click.option(
+    "--start", "start_s", type=float, default=60.0, show_default=True, help="Seconds that a replica takes to start."
+)
+@click.option(
+    "--patience", "patience_s", type=float, default=300.0, show_default=True, help="Idle seconds before it is stopped."
+)
 @click.option("--least", type=int, default=1, show_default=True, help="Replicas that always run, with --crowd.")
-@click.option("--max-rate", "search", is_flag=True, help="Find the highest rate at which 99% of requests meet the goals.")
+@click.option(
+    "--max-rate", "search", is_flag=True, help="Find the highest rate at which 99% of requests meet the goals."
+)
 @click.option("--scenario", metavar="FILE.toml", help="Read knobs from a file; options given here come first.")
 @click.option("--keep", metavar="FOLDER", help="Of several cases: keep finished ones there, and go on from them.")
 @click.option("--workers", type=int, default=0, help="Processes for several cases (default: one a core).")
@@ -130,14 +152,22 @@ def _one(knobs: dict[str, Any], options: Any, search: bool) -> Any:
         if not search:
             return case.run(line)
         rate, run = case.search(line, tell)
-        run.assumed.insert(0, f"{rate:.4g} requests/s is the highest rate at which 99% of requests meet the goals, to 1%")
+        run.assumed.insert(
+            0, f"{rate:.4g} requests/s is the highest rate at which 99% of requests meet the goals, to 1%"
+        )
         return run
     finally:
         line.close()
 
 
 def _sweep(
-    cases: list[dict[str, Any]], options: Any, search: bool, keep: str | None, workers: int, as_json: bool, path: Path | None
+    cases: list[dict[str, Any]],
+    options: Any,
+    search: bool,
+    keep: str | None,
+    workers: int,
+    as_json: bool,
+    path: Path | None,
 ) -> None:
     """Several cases on all cores: one row each; those that fail are told and the others kept."""
     import json

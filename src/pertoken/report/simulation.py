@@ -196,8 +196,10 @@ class Simulation:
         ).properties(width=640, height=110)  # fmt: skip
         d = self.records.deployment
         title = f"{d.model.name} on {d.accelerators} x {d.accelerator.name}"
-        return one.facet(row=alt.Row("of:N", title=None, sort=list(names.values()))).resolve_scale(y="independent").properties(
-            title={"text": title, "subtitle": self.records.traffic.origin, "anchor": "start"}
+        return (
+            one.facet(row=alt.Row("of:N", title=None, sort=list(names.values())))
+            .resolve_scale(y="independent")
+            .properties(title={"text": title, "subtitle": self.records.traffic.origin, "anchor": "start"})
         )
 
 
@@ -244,7 +246,9 @@ def _requests_parquet(run: Simulation) -> bytes:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise PertokenError("Parquet files need pyarrow; install it with: pip install pyarrow, or write .csv") from error
+        raise PertokenError(
+            "Parquet files need pyarrow; install it with: pip install pyarrow, or write .csv"
+        ) from error
     out = io.BytesIO()
     table = pyarrow.table(run.columns()).replace_schema_metadata(
         {"partial": str(run.records.partial).lower(), "traffic": run.records.traffic.origin}

@@ -19,7 +19,11 @@ def meets(records: Records, goals: Goals, share: float = SHARE) -> bool:
 
 
 def max_rate(
-    run: Callable[[float], Records], guess: float, goals: Goals, share: float = SHARE, tell: Callable[[str], None] | None = None
+    run: Callable[[float], Records],
+    guess: float,
+    goals: Goals,
+    share: float = SHARE,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[float, Records]:
     """The highest rate at which ``share`` of requests meet the goals, to 1%, and its run.
 

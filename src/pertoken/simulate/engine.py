@@ -78,22 +78,13 @@ from pertoken.simulate.state import (
     Q,
     Requests,
 )
+from pertoken.simulate.stretch import earliest, most_alike, needed, series
 
 
 @inlined
 def blocks_of(p: Policy, tokens: int) -> int:
     """KV blocks of so many tokens."""
     return (tokens + p.block - 1) // p.block
-
-
-@inlined
-def needed(lane: Lane, p: Policy, steps: int) -> int:
-    """KV blocks that the decoding sequences take in the next ``steps`` steps."""
-    step = lane.z[STEP]
-    total = lane.z[RUNNING] * (steps // p.block)
-    for k in range(steps % p.block):
-        total += lane.z[PHASE + (-(step + k)) % p.block]
-    return total  # type: ignore[no-any-return]
 
 
 @compiled
@@ -263,33 +254,6 @@ def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
 
 
 @inlined
-def series(lane: Lane, first: int, growth: int, most: int, until: int) -> int:
-    """Steps of an arithmetic series, at most ``most``, that begin before ``until``; the first one does.
-
-    Parameters
-    ----------
-    first, growth : int
-        Time of the first step, and what each next one takes more [tick].
-    """
-    start = lane.z[CLOCK]
-    last = most - 1
-    if start + last * first + growth * (last * (last - 1) // 2) < until:
-        return most
-    span = until - start
-    if growth:
-        half = first - growth * 0.5
-        last = int((2.0 * span) / (half + (half * half + 2.0 * growth * span) ** 0.5))
-    else:
-        last = span // first
-    last = min(last, most - 1)
-    while last > 0 and last * first + growth * (last * (last - 1) // 2) >= span:
-        last -= 1
-    while last + 1 < most and (last + 1) * first + growth * (last * (last + 1) // 2) < span:
-        last += 1
-    return last + 1
-
-
-@inlined
 def decode_steps(q: Requests, lane: Lane, c: Costs, p: Policy, most: int, until: int) -> None:
     """Steps of decoding alone, as many as are alike: at most ``most``, none that begins at ``until`` or later."""
     z = lane.z
@@ -298,10 +262,19 @@ def decode_steps(q: Requests, lane: Lane, c: Costs, p: Policy, most: int, until:
     steps = min(most, z[NEXT_END] - z[STEP])
     room = c.w[c.knots + z[SEGMENT] + 1] * n - z[CONTEXT]  # above 0; the bend is a multiple of the growth away or less
     steps = min(steps, (room + n - 1) // n)
-    first = c.w[c.layers + entry_of(n)] + c.w[c.head + n] + c.host_step + c.host_sequence * n + c.w[c.decode_a + k] + c.w[c.decode_b + k] * z[CONTEXT]
+    first = (
+        c.w[c.layers + entry_of(n)]
+        + c.w[c.head + n]
+        + c.host_step
+        + c.host_sequence * n
+        + c.w[c.decode_a + k]
+        + c.w[c.decode_b + k] * z[CONTEXT]
+    )
     growth = c.w[c.decode_b + k] * n
     wait = 0
-    if n > c.captured and first < c.launches:  # the launches take as long whatever the context, until kernels take longer
+    if (
+        n > c.captured and first < c.launches
+    ):  # the launches take as long whatever the context, until kernels take longer
         wait = c.launches - first
         steps = min(steps, (wait + growth - 1) // growth) if growth > 0 else steps
         growth = 0
@@ -388,18 +361,3 @@ def advance(q: Requests, lane: Lane, c: Costs, p: Policy, until: int) -> None:
             most = 1 if z[PREEMPTED] > before else most  # there may be room for a prompt after it
         if z[RUNNING]:
             decode_steps(q, lane, c, p, most, earliest(lane, p, until))
-
-
-@inlined
-def most_alike(lane: Lane) -> int:
-    """Steps until prompts that wait for others are due."""
-    z = lane.z
-    return z[DUE] - z[STEP] if z[WAITING] > 0 and z[DUE] > z[STEP] else 1 << 40  # type: ignore[no-any-return]
-
-
-@inlined
-def earliest(lane: Lane, p: Policy, until: int) -> int:
-    """When an arrival may change what the lane does: not while others wait before it, nor while no slot is free."""
-    z = lane.z
-    open_ = z[WAITING] == 0 or p.levels > 1
-    return min(until, z[NEXT_ARRIVAL]) if open_ and z[RUNNING] < p.slots else until

@@ -169,7 +169,16 @@ def catch_up(q: Requests, lanes: Lane, c: Costs, p: Policy, until: int) -> None:
 
 @compiled
 def serve(
-    q: Requests, lanes: Lane, c: Costs, p: Policy, s: Scale, where: Array, up: Array, since: Array, paid: Array, begin: int,
+    q: Requests,
+    lanes: Lane,
+    c: Costs,
+    p: Policy,
+    s: Scale,
+    where: Array,
+    up: Array,
+    since: Array,
+    paid: Array,
+    begin: int,
     end: int,
 ) -> None:
     """Route the requests from ``begin`` to before ``end``, which arrive in that order, serving meanwhile.

@@ -124,7 +124,13 @@ class Run:
     """
 
     def __init__(
-        self, deployment: Deployment, traffic: Traffic, cluster: Cluster, draw: Draw | None, tick: float, ready: bool = False
+        self,
+        deployment: Deployment,
+        traffic: Traffic,
+        cluster: Cluster,
+        draw: Draw | None,
+        tick: float,
+        ready: bool = False,
     ) -> None:
         self.deployment, self.traffic, self.cluster, self.tick = deployment, traffic, cluster, tick
         total = traffic.input.astype(np.int64) + traffic.output

@@ -92,9 +92,24 @@ def chunk_cost(c: Costs, new: int, context: int) -> tuple[int, float, float]:
     b = a + c.contexts
     w00, w01, w10, w11 = (1.0 - x) * (1.0 - y), (1.0 - x) * y, x * (1.0 - y), x * y
     pairs = new * (context + (new + 1) * 0.5)
-    time = w00 * c.v[c.chunk_s + a] + w01 * c.v[c.chunk_s + a + 1] + w10 * c.v[c.chunk_s + b] + w11 * c.v[c.chunk_s + b + 1]
-    joules = w00 * c.v[c.chunk_j + a] + w01 * c.v[c.chunk_j + a + 1] + w10 * c.v[c.chunk_j + b] + w11 * c.v[c.chunk_j + b + 1]
-    again = w00 * c.v[c.chunk_x + a] + w01 * c.v[c.chunk_x + a + 1] + w10 * c.v[c.chunk_x + b] + w11 * c.v[c.chunk_x + b + 1]
+    time = (
+        w00 * c.v[c.chunk_s + a]
+        + w01 * c.v[c.chunk_s + a + 1]
+        + w10 * c.v[c.chunk_s + b]
+        + w11 * c.v[c.chunk_s + b + 1]
+    )
+    joules = (
+        w00 * c.v[c.chunk_j + a]
+        + w01 * c.v[c.chunk_j + a + 1]
+        + w10 * c.v[c.chunk_j + b]
+        + w11 * c.v[c.chunk_j + b + 1]
+    )
+    again = (
+        w00 * c.v[c.chunk_x + a]
+        + w01 * c.v[c.chunk_x + a + 1]
+        + w10 * c.v[c.chunk_x + b]
+        + w11 * c.v[c.chunk_x + b + 1]
+    )
     return int(time * pairs + 0.5), joules * pairs, again * pairs
 
 
@@ -217,7 +232,16 @@ def step_cost(q: Requests, lane: Lane, c: Costs, p, first: int, new: int, prompt
     if decodes:
         k = segment(lane, c)
         a, b = c.w[c.decode_a + k], c.w[c.decode_b + k]
-    work = layers + head + c.host_step + c.host_sequence * (prompts + decodes) + a + b * z[CONTEXT] + reads + c.prompt_launch
+    work = (
+        layers
+        + head
+        + c.host_step
+        + c.host_sequence * (prompts + decodes)
+        + a
+        + b * z[CONTEXT]
+        + reads
+        + c.prompt_launch
+    )
     time = max(work, c.launches)
     wait = time - work + c.prompt_launch
     ja, jb = (c.v[c.decode_ja + k], c.v[c.decode_jb + k]) if decodes else (0.0, 0.0)

@@ -63,7 +63,8 @@ def knots(first: int, last: int, ratio: float) -> Array:
 def coarse(seconds: Any, shape: tuple[int, ...]) -> Array:
     """Figures to 24 bits, so that the last bits, which differ with how arrays lie in memory, reach no whole tick."""
     share, power = np.frexp(np.broadcast_to(np.asarray(seconds, dtype=float), shape))
-    return np.ldexp(np.rint(share * 2.0**24), power - 24)
+    found: Array = np.ldexp(np.rint(share * 2.0**24), power - 24)
+    return found
 
 
 class Tabulated:
@@ -110,9 +111,7 @@ class Tabulated:
             for t in timed:
                 w = t.work
                 moved = (w.weight_bytes + w.kv_bytes + w.activation_bytes) * self.draw.byte.value
-                found = found + t.count * (
-                    moved + w.flop * self.draw.flop.value * self.relative.get(t.name, 1.0)
-                )
+                found = found + t.count * (moved + w.flop * self.draw.flop.value * self.relative.get(t.name, 1.0))
         return found
 
     def by_tokens(self, last_only: bool, most: int) -> tuple[Array, Array]:
@@ -174,15 +173,18 @@ class Tabulated:
         layers, layers_j = self.by_tokens(False, self.reach.tokens)
         head, head_j = self.by_tokens(True, self.reach.slots + 1)
         host = self.ops(lambda op: isinstance(op, HostOp))
-        launch = sum(
-            op.count * op.prefill.launch_s for op in d.plan if isinstance(op, AttentionOp)
-        )
+        launch = sum(op.count * op.prefill.launch_s for op in d.plan if isinstance(op, AttentionOp))
         at, a, b, ja, jb = self.decode()
         n, c, per_pair, per_pair_j, again = self.chunks()
         w, v = (layers, head, at, a, b, n, c), (layers_j, head_j, ja, jb, per_pair, per_pair_j, again)
         starts = [int(x) for group in (w, v) for x in np.cumsum([0, *(x.size for x in group[:-1])])]
-        return Costs(
-            boxed(np.concatenate(w)), boxed(np.concatenate(v)), *starts, at.size - 1, n.size, c.size,
+        return Costs(  # type: ignore[call-arg]
+            boxed(np.concatenate(w)),
+            boxed(np.concatenate(v)),
+            *starts,
+            at.size - 1,
+            n.size,
+            c.size,
             self.once(sum(op.step_s for op in host if isinstance(op, HostOp))),
             self.once(sum(op.sequence_s for op in host if isinstance(op, HostOp))),
             self.once(d._launches_s),

@@ -75,7 +75,9 @@ class Traffic:
                 raise PertokenError(f"{name} lengths must be one whole number from 1 up for each of {n:,} requests")
         first = self.arrival[~np.isnan(self.arrival)]
         if not first.size or not np.isfinite(first).all() or first.min() < 0 or np.any(np.diff(first) < 0):
-            raise PertokenError("arrivals must be finite seconds from 0 up in rising order; sort the traffic by arrival")
+            raise PertokenError(
+                "arrivals must be finite seconds from 0 up in rising order; sort the traffic by arrival"
+            )
         if self.follow.size == 0 and first.size < n:
             raise PertokenError(f"{n - first.size:,} requests have no arrival and follow no other; give arrivals")
 
