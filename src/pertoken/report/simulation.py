@@ -103,10 +103,10 @@ class Simulation:
     def text(self) -> str:
         """For a terminal."""
         d = self.document()
-        dep, r, b = self.records.deployment, self.records, self.billed
+        dep, r = self.records.deployment, self.records
         lines = [
-            f"{dep.model.name}, weights in {dep.precision.weights}, on {r.lanes // dep.split.lanes} x "
-            f"{dep.accelerators} x {dep.accelerator.name} ({dep.split}), {dep.profile.title}",
+            f"{dep.model.name}, weights in {dep.precision.weights}, on "
+            f"{dep.accelerators} x {dep.accelerator.name} ({dep.split}), replicas: {r.lanes // dep.split.lanes}, {dep.profile.title}",
             f"traffic: {r.traffic.origin}",
             "",
         ]
@@ -119,11 +119,11 @@ class Simulation:
                 f"{name.upper():12}"
                 + "".join(f"{format_seconds(v) if v is not None else '-':>10}" for v in row.values())
             )
-        rate, bill = d["rate"], d["bill"]
+        rate = d["rate"]
         share = rate["goodput_per_s"] / rate["answered_per_s"] if rate["answered_per_s"] else 0.0
         lines += [
             "",
-            f"answered     {d['requests']['answered']:,} of {d['requests']['sent']:,} requests in {format_seconds(r.end)}, "
+            f"answered     {d['requests']['answered']:,} of {d['requests']['sent']:,} requests in {r.end:,.0f} s, "
             f"{rate['answered_per_s']:.4g}/s; {rate['input_tok_per_s']:,.0f} input and {rate['output_tok_per_s']:,.0f}"
             " output tokens/s",
             f"goodput      {rate['goodput_per_s']:.4g}/s, {share:.1%} of requests within TTFT {_goal(self.goals.ttft)} and TPOT"
@@ -139,7 +139,6 @@ class Simulation:
         lines += ["", *self._money(d), ""]
         if self.assumed:
             lines += ["assumed: " + "; ".join(self.assumed)]
-        del b, bill
         return "\n".join(lines).rstrip() + "\n"
 
     def _money(self, d: dict[str, Any]) -> list[str]:
