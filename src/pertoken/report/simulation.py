@@ -106,7 +106,8 @@ class Simulation:
         dep, r = self.records.deployment, self.records
         lines = [
             f"{dep.model.name}, weights in {dep.precision.weights}, on "
-            f"{dep.accelerators} x {dep.accelerator.name} ({dep.split}), replicas: {r.lanes // dep.split.lanes}, {dep.profile.title}",
+            f"{dep.accelerators} x {dep.accelerator.name} ({dep.split}),"
+            f" replicas: {r.lanes // dep.split.lanes}, {dep.profile.title}",
             f"traffic: {r.traffic.origin}",
             "",
         ]
