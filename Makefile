@@ -31,6 +31,7 @@ bench: $(VENV)/.tests
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/positions.py
 	$(BIN)/python benchmarks/market.py
+	$(BIN)/python benchmarks/simulate.py
 	$(BIN)/python benchmarks/cold_start.py
 
 calibrate: $(VENV)/.tests

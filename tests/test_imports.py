@@ -31,6 +31,8 @@ ORDER = (
     ("catalog",),
     ("sizing",),
     ("scenario",),
+    ("simulation",),
+    ("sweeping",),
     ("cli", "web"),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

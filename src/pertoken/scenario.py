@@ -93,7 +93,7 @@ class Resolver:
         """The answer."""
         workload = self.workload
         deployment, rate, missing = self.deployment(self.precision())
-        draw, site, around = self._power(deployment)
+        draw, site, around = self.power(deployment)
         if "currency" in self.knobs:
             parse_currency(self.knobs["currency"])
         load = parse_utilisation(self.knobs.get("utilisation", "1"))
@@ -113,7 +113,7 @@ class Resolver:
                 dict.fromkeys(
                     (
                         *self.assumed,
-                        *assumptions(deployment, self._given),
+                        *assumptions(deployment, self.given),
                         *self.checkpoint.assumed,
                         *deployment.assumed,
                         *(rate.assumed if rate else ()),
@@ -209,7 +209,7 @@ class Resolver:
         return Workload(lengths=lengths, cached=cached, goals=goals, **modes)
 
     @property
-    def _given(self) -> set[str]:
+    def given(self) -> set[str]:
         """Knobs that were given; a calibration names its engine."""
         return set(self.knobs) | ({"engine"} if self.calibration else set())
 
@@ -294,7 +294,7 @@ class Resolver:
         self.assumed.append(rate.origin)
         return rate, ""
 
-    def _power(self, deployment: Deployment) -> tuple[Draw | None, Site, list[str]]:
+    def power(self, deployment: Deployment) -> tuple[Draw | None, Site, list[str]]:
         """What an accelerator draws, what stands around it, and what was taken for them."""
         accelerator = deployment.accelerator
         site, around = load_site(accelerator.name, self.knobs)

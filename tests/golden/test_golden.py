@@ -58,6 +58,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "help.txt": ("--help",),
     "help-price.txt": ("price", "--help"),
     "help-explain.txt": ("explain", "--help"),
+    "help-simulate.txt": ("simulate", "--help"),
     "help-measure.txt": ("measure", "--help"),
     "measure-file.txt": ("measure", SAMPLE, *MEASURED),
     "measure-file.json": ("measure", SAMPLE, *MEASURED, "--json"),

@@ -1,0 +1,62 @@
+"""Plain functions that numba compiles where it is installed; the same source runs without it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+try:
+    import numba
+
+    COMPILED = not numba.config.DISABLE_JIT
+except ImportError:
+    numba = None
+    COMPILED = False
+
+
+def _folder() -> str:
+    """Where compiled code is kept: a folder for just these sources, as numba looks at one file's date alone; else empty."""
+    found = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        found.update(path.read_bytes())
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(home) / "pertoken" / f"compiled-{found.hexdigest()[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return ""
+    return str(folder) if os.access(folder, os.W_OK) else ""
+
+
+FOLDER = _folder() if COMPILED else ""
+
+
+def _jit(function: F, **more: Any) -> F:
+    if not COMPILED:
+        return function
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, FOLDER or numba.config.CACHE_DIR
+    try:
+        # nothing in the loop makes an array, so reference counts, which would take most of its time, are left out
+        return numba.njit(cache=bool(FOLDER), nogil=True, _nrt=False, **more)(function)  # type: ignore[no-any-return]
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def compiled(function: F) -> F:
+    """The function compiled and kept on disk, or as it is."""
+    return _jit(function)
+
+
+def inlined(function: F) -> F:
+    """The same, and part of whatever calls it: for what is small and called in every step."""
+    return _jit(function, inline="always")
+
+
+def boxed(array: Any) -> Any:
+    """An array for compiled code; lists of plain numbers, which the interpreter reads faster, for the rest."""
+    return array if COMPILED else array.tolist()

@@ -1,0 +1,208 @@
+"""Lists of requests in a lane: coming, waiting, running by age, and by the step at which they end."""
+
+from __future__ import annotations
+
+from pertoken.simulate.compiled import compiled, inlined
+from pertoken.simulate.state import (
+    ARRIVAL,
+    ASSIGNED,
+    CLOCK,
+    COMING,
+    COMING_LAST,
+    ENTERED,
+    HEAP,
+    LEVEL,
+    MASK,
+    NEVER,
+    NEWER,
+    NEXT,
+    NEXT_ARRIVAL,
+    NEXT_END,
+    NONE,
+    OLDER,
+    PREVIOUS,
+    QUEUE,
+    RING,
+    STACK,
+    STEP,
+    WAITING,
+    Lane,
+    Q,
+    Requests,
+)
+
+
+@inlined
+def _later(q: Requests, i: int, j: int) -> bool:
+    return q.n[i * Q + ARRIVAL] > q.n[j * Q + ARRIVAL] or (q.n[i * Q + ARRIVAL] == q.n[j * Q + ARRIVAL] and i > j)
+
+
+@compiled
+def meld(q: Requests, a: int, b: int) -> int:
+    """Two skew heaps by arrival made one; its root [Sleator and Tarjan 1986]."""
+    if a < 0 or b < 0:
+        return max(a, b)
+    if _later(q, a, b):
+        a, b = b, a
+    root = a
+    while True:
+        right = q.n[a * Q + PREVIOUS]
+        q.n[a * Q + PREVIOUS] = q.n[a * Q + NEXT]
+        if right < 0:
+            q.n[a * Q + NEXT] = b
+            return root
+        if _later(q, right, b):
+            right, b = b, right
+        q.n[a * Q + NEXT] = right
+        a = right
+
+
+@inlined
+def send(q: Requests, lane: Lane, i: int) -> None:
+    """A request that arrives at the lane after all sent before."""
+    z = lane.z
+    q.n[i * Q + NEXT] = NONE
+    if z[COMING] < 0:
+        z[COMING] = i
+    else:
+        q.n[(z[COMING_LAST]) * Q + NEXT] = i
+    z[COMING_LAST] = i
+    z[NEXT_ARRIVAL] = min(z[NEXT_ARRIVAL], q.n[i * Q + ARRIVAL])
+
+
+@compiled
+def send_any(q: Requests, lane: Lane, i: int) -> None:
+    """A request that arrives at the lane whenever its arrival says."""
+    z = lane.z
+    q.n[i * Q + NEXT] = q.n[i * Q + PREVIOUS] = NONE
+    z[HEAP] = meld(q, z[HEAP], i)
+    z[NEXT_ARRIVAL] = min(z[NEXT_ARRIVAL], q.n[i * Q + ARRIVAL])
+
+
+@inlined
+def release(q: Requests, lane: Lane) -> None:
+    """Put what has arrived by now into the queues, in order of arrival."""
+    z = lane.z
+    now = z[CLOCK]
+    while True:
+        i, j = z[COMING], z[HEAP]
+        if j >= 0 and (i < 0 or _later(q, i, j)):
+            if q.n[j * Q + ARRIVAL] > now:
+                z[NEXT_ARRIVAL] = q.n[j * Q + ARRIVAL]
+                return
+            z[HEAP] = meld(q, q.n[j * Q + NEXT], q.n[j * Q + PREVIOUS])
+            z[ASSIGNED] += 1
+            i = j
+        elif i >= 0:
+            if q.n[i * Q + ARRIVAL] > now:
+                z[NEXT_ARRIVAL] = q.n[i * Q + ARRIVAL]
+                return
+            z[COMING] = q.n[i * Q + NEXT]
+        else:
+            z[NEXT_ARRIVAL] = NEVER
+            return
+        z[ENTERED] += 1
+        push_back(q, lane, i)
+
+
+@inlined
+def push_back(q: Requests, lane: Lane, i: int) -> None:
+    """To the end of its level's queue."""
+    at = 2 * q.n[i * Q + LEVEL]
+    q.n[i * Q + NEXT] = NONE
+    if lane.z[QUEUE + at] < 0:
+        lane.z[QUEUE + at] = i
+    else:
+        q.n[(lane.z[QUEUE + at + 1]) * Q + NEXT] = i
+    lane.z[QUEUE + at + 1] = i
+    lane.z[WAITING] += 1
+
+
+@compiled
+def push_front(q: Requests, lane: Lane, i: int) -> None:
+    """To the front of its level's queue."""
+    at = 2 * q.n[i * Q + LEVEL]
+    q.n[i * Q + NEXT] = lane.z[QUEUE + at]
+    if lane.z[QUEUE + at] < 0:
+        lane.z[QUEUE + at + 1] = i
+    lane.z[QUEUE + at] = i
+    lane.z[WAITING] += 1
+
+
+@inlined
+def front(lane: Lane, levels: int) -> int:
+    """The request to serve next."""
+    for level in range(levels):
+        if lane.z[QUEUE + 2 * level] >= 0:
+            return lane.z[QUEUE + 2 * level]  # type: ignore[no-any-return]
+    return NONE
+
+
+@inlined
+def pop(q: Requests, lane: Lane, i: int) -> None:
+    """Take the front of a queue away, on to the stack of what runs."""
+    level = q.n[i * Q + LEVEL]
+    lane.z[QUEUE + 2 * level] = q.n[i * Q + NEXT]
+    lane.z[WAITING] -= 1
+    q.n[i * Q + OLDER], q.n[i * Q + NEWER] = lane.z[STACK + level], NONE
+    if lane.z[STACK + level] >= 0:
+        q.n[(lane.z[STACK + level]) * Q + NEWER] = i
+    lane.z[STACK + level] = i
+
+
+@inlined
+def unstack(q: Requests, lane: Lane, i: int) -> None:
+    """A request runs no more."""
+    older, newer = q.n[i * Q + OLDER], q.n[i * Q + NEWER]
+    if older >= 0:
+        q.n[older * Q + NEWER] = newer
+    if newer >= 0:
+        q.n[newer * Q + OLDER] = older
+    else:
+        lane.z[STACK + q.n[i * Q + LEVEL]] = older
+
+
+@inlined
+def newest(lane: Lane, levels: int) -> int:
+    """The running request to give up first: of the last level that runs, the one that came last."""
+    for back in range(levels):
+        if lane.z[STACK + levels - 1 - back] >= 0:
+            return lane.z[STACK + levels - 1 - back]  # type: ignore[no-any-return]
+    return NONE
+
+
+@inlined
+def set_end(q: Requests, lane: Lane, i: int, end: int) -> None:
+    """A decoding request emits its last token when the lane has done ``end`` steps."""
+    z = lane.z
+    at = RING + (end & z[MASK])
+    q.n[i * Q + NEXT], q.n[i * Q + PREVIOUS] = z[at], NONE
+    if z[at] >= 0:
+        q.n[z[at] * Q + PREVIOUS] = i
+    z[at] = i
+    z[NEXT_END] = min(z[NEXT_END], end)
+
+
+@compiled
+def unset_end(q: Requests, lane: Lane, i: int, end: int) -> None:
+    """It does not end there after all."""
+    after, before = q.n[i * Q + NEXT], q.n[i * Q + PREVIOUS]
+    if after >= 0:
+        q.n[after * Q + PREVIOUS] = before
+    if before >= 0:
+        q.n[before * Q + NEXT] = after
+    else:
+        lane.z[RING + (end & lane.z[MASK])] = after
+
+
+@inlined
+def find_end(lane: Lane, any_left: bool) -> None:
+    """The next step at which something ends."""
+    z = lane.z
+    if not any_left:
+        z[NEXT_END] = NEVER
+        return
+    end, mask = z[STEP], z[MASK]
+    while z[RING + (end & mask)] < 0:
+        end += 1
+    z[NEXT_END] = end

@@ -1,0 +1,294 @@
+"""One run: a deployment, its replicas and policies, and traffic; what comes out are records of every request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pertoken.engine.deployment import Deployment
+from pertoken.errors import PertokenError
+from pertoken.money.energy import Draw
+from pertoken.simulate.compiled import COMPILED, boxed
+from pertoken.simulate.records import Records
+from pertoken.simulate.routing import ROUTES, Scale, catch_up, idle, serve
+from pertoken.simulate.state import (
+    ARRIVAL,
+    CLOCK,
+    NEVER,
+    NEXT_ARRIVAL,
+    NONE,
+    SERVED,
+    Costs,
+    Lane,
+    Policy,
+    Q,
+    Requests,
+    make_lanes,
+    make_requests,
+)  # fmt: skip
+from pertoken.simulate.tables import Reach, Tabulated
+from pertoken.simulate.traffic import Traffic
+
+Array = NDArray[Any]
+BLOCK = 16  # tokens of a KV block, the default of vLLM
+TICK = 1e-12  # s; longer where traffic or service would not fit 62 bits
+MOST_LANES = 4096
+SLICE = 200_000  # requests between two looks at progress
+SMALL = 2_000  # and where nothing is compiled
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Replicas and policies.
+
+    Parameters
+    ----------
+    replicas : int
+        Copies of the deployment; with ``crowd`` the most that run.
+    route : str
+        One of ``ROUTES``.
+    prefix_cache : bool
+        Whether lanes keep blocks of prompts for those that begin alike.
+    priorities : int
+        Levels of priority; 1 is first come, first served.
+    block : int
+        Tokens of a KV block.
+    crowd : int
+        Requests a running replica above which another is started; 0 keeps all running.
+    start_s, patience_s : float
+        From start to service, and without requests until a replica is stopped [s].
+    least : int
+        Replicas that always run, where they are started and stopped.
+    """
+
+    replicas: int = 1
+    route: str = "round-robin"
+    prefix_cache: bool = False
+    priorities: int = 1
+    block: int = BLOCK
+    crowd: int = 0
+    start_s: float = 60.0
+    patience_s: float = 300.0
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        if self.route not in ROUTES:
+            raise PertokenError(f"--route is {self.route[:40]!r}; use one of {', '.join(ROUTES)}")
+        for name, low, high in (
+            ("replicas", 1, MOST_LANES), ("priorities", 1, 16), ("block", 1, 4096), ("crowd", 0, 1_000_000),
+            ("least", 1, MOST_LANES), ("start_s", 0, 1e6), ("patience_s", 0, 1e6),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not low <= value <= high:
+                flag = name.removesuffix("_s").replace("_", "-")
+                raise PertokenError(f"--{flag} is {value:g}; it must be from {low:g} to {high:g}")
+
+
+def capacity(deployment: Deployment, traffic: Traffic, block: int) -> int:
+    """KV blocks of one lane; a token takes what it takes on average at the mean request's length."""
+    mean = float(traffic.input.mean() + traffic.output.mean() / 2.0)
+    each = float(deployment.sequence_bytes(mean)) / mean
+    if each <= 0:
+        return 1 << 40
+    return int(min(deployment.cache_capacity / deployment.split.pp / each / block, float(1 << 40)))
+
+
+class Run:
+    """A simulation that can be driven in slices.
+
+    Parameters
+    ----------
+    deployment : Deployment
+        One replica.
+    traffic : Traffic
+        What users send.
+    cluster : Cluster
+        Replicas and policies.
+    draw : Draw or None
+        What an accelerator draws; None leaves energy out.
+    tick : float
+        Length of a tick [s]; `simulate` lengthens it where needed.
+    ready : bool
+        Whether prompts come with their KV (a pool that only decodes).
+
+    Raises
+    ------
+    PertokenError
+        When traffic is longer than the model's context limit, or policies do not suit it.
+    DoesNotFit
+        When weights and the longest request do not fit the memory.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        traffic: Traffic,
+        cluster: Cluster,
+        draw: Draw | None,
+        tick: float,
+        ready: bool = False,
+    ) -> None:
+        self.deployment, self.traffic, self.cluster, self.tick = deployment, traffic, cluster, tick
+        total = traffic.input.astype(np.int64) + traffic.output
+        longest, limit = int(total.max()), deployment.model.context_limit
+        if longest > limit:
+            raise PertokenError(
+                f"the longest request has {longest:,} tokens of input and output, and {deployment.model.name} takes at most"
+                f" {limit:,}; leave it out or use shorter lengths"
+            )
+        deployment.check_fit(1.0)
+        self.policy = self._policy(ready)
+        self.refused = np.flatnonzero(-(-(total - 1) // cluster.block) > self.policy.capacity)
+        if self.refused.size and traffic.closed:
+            deployment.check_fit(float(longest))
+        budget = self.policy.budget
+        most = budget if self.policy.chunked else max(budget, int(traffic.input.max() + traffic.output.max()))
+        most = min(most, int(min(total.sum(), 1 << 26)))
+        reach = Reach(self.policy.slots, most + self.policy.slots, longest)
+        self.costs: Costs = Tabulated(deployment, reach, tick, draw).costs()
+        self.requests = self._requests()
+        hashes = int(traffic.chain.max()) + 1 if self.policy.caching and traffic.chain.size else 1
+        lanes = cluster.replicas * deployment.split.lanes
+        self.lanes: Lane = make_lanes(lanes, self.policy, int(traffic.output.max()), hashes)
+        self.done = 0
+        where = np.full(traffic.size, NONE, dtype=np.int32)
+        where[np.isnan(traffic.arrival)] = -2
+        where[self.refused] = -3
+        self.where = boxed(where)
+        on = cluster.least if cluster.crowd else cluster.replicas
+        up = np.where(np.arange(cluster.replicas) < on, 0, NEVER)
+        self.up, self.since, self.paid = boxed(up), boxed(0 * up), boxed(0 * up)
+        self.scale = Scale(
+            ROUTES.index(cluster.route), deployment.split.lanes, on, cluster.crowd, round(cluster.start_s / tick),
+            round(cluster.patience_s / tick),
+        )  # fmt: skip
+
+    def _policy(self, ready: bool) -> Policy:
+        """What the engine's profile and the cluster say of a step."""
+        d, c, t = self.deployment, self.cluster, self.traffic
+        if c.route == "prefix-aware" and not c.prefix_cache:
+            raise PertokenError("--route prefix-aware goes by prefix caches, and there are none; add --reuse-prefixes")
+        if c.prefix_cache and not t.hash_tokens:
+            raise PertokenError(
+                "--reuse-prefixes needs prompts whose blocks are known: a trace with hash_ids, or --turns; this has neither"
+            )
+        if c.prefix_cache and t.hash_tokens % c.block:
+            raise PertokenError(
+                f"--block is {c.block}; it must divide the {t.hash_tokens} tokens of the trace's blocks: use a power of 2"
+            )
+        if t.level.size and int(t.level.max()) >= c.priorities:
+            raise PertokenError(
+                f"a request has priority {int(t.level.max())}, and there are {c.priorities} levels from 0; raise --priorities"
+            )
+        p, held = d.profile, capacity(d, t, c.block)
+        longest = int((t.input.astype(np.int64) + t.output).max())
+        slots = int(min(p.max_sequences.value, max(1, held), t.size))
+        budget = int(min(p.token_budget.value, max(1 << 20, longest)))
+        return Policy(
+            budget, slots, c.block, held, int(p.mixed or ready), int(p.chunked), max(1, int(p.look_steps.value)),
+            int(p.wait_steps.value), c.priorities, int(c.prefix_cache),
+            t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(ready),
+        )  # fmt: skip
+
+    def _requests(self) -> Requests:
+        t, n = self.traffic, self.traffic.size
+        delay = self.deployment.profile.request_delay.value
+        arrival = np.rint((np.nan_to_num(t.arrival) + delay) / self.tick).astype(np.int64)
+        think = np.rint(((t.think if t.think.size else np.zeros(n)) + delay) / self.tick).astype(np.int64)
+        level = (t.level if t.level.size else np.zeros(n)).astype(np.int8)
+        follow = (t.follow if t.follow.size else np.full(n, NONE)).astype(np.int32)
+        chain_at = t.chain_at if t.chain_at.size else np.zeros(n + 1, dtype=np.int64)
+        chain = t.chain if t.chain.size else np.zeros(1, dtype=np.int32)
+        sent = (arrival, t.input, t.output, level, follow, think)
+        return make_requests(sent, chain_at.astype(np.int64), chain.astype(np.int32))
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is left to serve."""
+        return any(not idle(z) or z[NEXT_ARRIVAL] < NEVER for z in self.lanes.z)
+
+    def drive(self, slice_: int) -> float:
+        """Route the next ``slice_`` requests, or serve what is left; the share of requests that is answered."""
+        q, lanes, c, p = self.requests, self.lanes, self.costs, self.policy
+        n = self.traffic.size
+        if self.done < n:
+            end = min(n, self.done + slice_)
+            serve(q, lanes, c, p, self.scale, self.where, self.up, self.since, self.paid, self.done, end)
+            self.done = end
+            if end < n and not self.traffic.closed:
+                catch_up(q, lanes, c, p, q.n[end * Q + ARRIVAL])
+        else:
+            due = [int(max(z[NEXT_ARRIVAL], z[CLOCK]) if idle(z) else z[CLOCK]) for z in lanes.z]
+            left = [t for t in due if t < NEVER]
+            step = max(max(left) // 50, round(10.0 / self.tick))
+            catch_up(q, lanes, c, p, min(left) + step)
+        return self.answered / n
+
+    @property
+    def answered(self) -> int:
+        """Requests that are answered."""
+        return int(sum(z[SERVED] for z in self.lanes.z))
+
+
+def simulate(
+    deployment: Deployment,
+    traffic: Traffic,
+    cluster: Cluster | None = None,
+    draw: Draw | None = None,
+    progress: Callable[[float], None] | None = None,
+    ready: bool = False,
+) -> Records:
+    """Serve traffic and return what became of every request.
+
+    Parameters
+    ----------
+    deployment : Deployment
+        One replica.
+    traffic : Traffic
+        What users send.
+    cluster : Cluster, optional
+        Replicas and policies; one replica, first come first served.
+    draw : Draw, optional
+        What an accelerator draws.
+    progress : callable, optional
+        Told the share of requests that is answered, now and then. Where it raises ``KeyboardInterrupt`` the run ends, and
+        the records are marked as partial.
+    ready : bool
+        Whether prompts come with their KV.
+
+    Raises
+    ------
+    PertokenError
+        As `Run`.
+    """
+    tick = TICK
+    while traffic.span / tick > 2.0**59:
+        tick *= 10.0
+    while True:
+        run, partial = Run(deployment, traffic, cluster or Cluster(), draw, tick, ready), False
+        try:
+            _drive(run, progress)
+        except KeyboardInterrupt:
+            partial = True
+        if max(z[CLOCK] for z in run.lanes.z) < 1 << 61:
+            return Records.of(run, partial)
+        tick *= 1000.0  # service took so long that clocks ran out of bits
+
+
+def _drive(run: Run, progress: Callable[[float], None] | None) -> None:
+    share = 0.0
+    while run.done < run.traffic.size or run.busy:
+        share = run.drive(SLICE if COMPILED else SMALL)
+        if progress:
+            progress(share)
+        if max(z[CLOCK] for z in run.lanes.z) >= 1 << 61:
+            return
+
+
+def faster(traffic: Traffic, rate: float) -> Traffic:
+    """The same requests at another mean rate [1/s]."""
+    return replace(traffic.faster(rate * traffic.span / traffic.size), origin=f"{traffic.origin}, at {rate:.4g}/s")

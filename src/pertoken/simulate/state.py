@@ -1,0 +1,161 @@
+"""What the loop reads and writes: flat arrays, in tuples with names, so that one source serves compiled and plain code.
+
+Times are whole ticks, so that the loop and a step-by-step reference agree to the last bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pertoken.simulate.compiled import boxed
+
+Array = Any
+NEVER = 1 << 62  # a time that does not come [tick]
+NONE = -1
+BINS = 512  # of a lane's history
+
+# whole numbers of a lane
+(
+    CLOCK, STEP, RUNNING, CONTEXT, HELD, KEPT, PARTIAL, NEXT_END, SEGMENT, WAITING, COMING, COMING_LAST, HEAP, NEXT_ARRIVAL,
+    DUE, STEPS, BUSY, PREEMPTED, MOST_HELD, EMITTED, WIDTH, OLDEST, LATEST, SERVED, ASSIGNED, DECODED, PREFILLED, LOST, ENTERED,
+    MASK,
+) = range(30)  # fmt: skip
+# running sums of a lane: what a decoding sequence owes, apart from, by and by the growth of its context
+(S0, S1, S2, J0, J1, J2, JOULES, HISTORY) = range(8)
+
+
+# whole numbers of a request: what is sent ...
+(
+    ARRIVAL,  # at the engine [tick]
+    INPUT, OUTPUT, LEVEL,
+    FOLLOW,  # the request that is sent when this one is answered
+    THINK,  # how long after another's answer it is sent [tick]
+    # ... and what becomes of it
+    NEXT, PREVIOUS,  # in a queue or bucket; in the heap the children
+    NEWER, OLDER,  # running requests
+    TARGET,  # tokens to prefill
+    HAVE,  # tokens in the cache while it prefills
+    EMITTED_BEFORE,  # output tokens before the latest prefill
+    BASE,  # context less the lane's step count while it decodes
+    PART,  # tokens of its chunk in the step under way; while it decodes the step at which it ends
+    READ,  # attention of that chunk [tick]
+    SHARED,  # blocks of the prefix cache that it refers to
+    HIT,  # input tokens found there
+    FIRST, LAST,  # times of the first and the last token [tick]
+    AGAIN,  # times that it was preempted
+) = range(21)  # fmt: skip
+Q = 21
+# real numbers of a request: six running sums as it began to decode, then what input, cached and output tokens owe [tick],
+# and input and output tokens [J]
+F, OWED = 11, 6
+# where a lane's lists begin among its whole numbers
+STACK, QUEUE, PHASE, RING = 32, 48, 80, 4176
+
+
+class Costs(NamedTuple):
+    """Step times of a lane [tick] and, with a ``_j``, their energy [J]: where each table begins in ``w`` or ``v``.
+
+    See `pertoken.simulate.tables`.
+    """
+
+    w: Array  # whole numbers
+    v: Array  # real numbers
+    layers: int  # by tokens of the step
+    head: int  # by tokens that pass it
+    knots: int  # mean contexts at which decode attention bends, the last beyond reach
+    decode_a: int  # by batch and segment: constant
+    decode_b: int  # and per token of context
+    chunk_n: int  # sizes of chunks
+    chunk_c: int  # and contexts
+    layers_j: int
+    head_j: int
+    decode_ja: int
+    decode_jb: int
+    chunk_s: int  # what attention of a chunk takes for each pair, by size and context
+    chunk_j: int
+    chunk_x: int  # of it, what context owes that is expanded anew, were it all cached
+    segments: int
+    sizes: int
+    contexts: int
+    host_step: int
+    host_sequence: int
+    launches: int  # launching all operations one by one
+    prompt_launch: int  # attention of prompts, whatever their number
+    captured: int
+    active: float  # [J/tick]
+    cap: float  # [J/tick]
+
+
+class Policy(NamedTuple):
+    """What an engine may do in a step."""
+
+    budget: int
+    slots: int
+    block: int  # tokens of a KV block
+    capacity: int  # KV blocks of a lane
+    mixed: int
+    chunked: int
+    look: int
+    wait: int
+    levels: int  # of priority
+    caching: int
+    hash_blocks: int  # KV blocks of a block of the prefix cache
+    closed: int  # requests follow others
+    ready: int  # prompts come with their KV
+
+
+class Requests(NamedTuple):
+    """Traffic and what becomes of it, `Q` whole and `F` real numbers a request."""
+
+    n: Array
+    f: Array
+    chain_at: Array  # where its blocks of the prefix cache begin in chain
+    chain: Array
+
+
+class Lane(NamedTuple):
+    """One batch in flight."""
+
+    z: Array  # whole numbers and lists
+    g: Array  # running sums and history: busy time, batch x time, blocks x time, output tokens
+    refs: Array  # of the prefix cache by block: NONE where absent
+    before: Array  # less recently used
+    after: Array
+
+
+def make_requests(sent: tuple[Array, ...], chain_at: Array, chain: Array) -> Requests:
+    """Arrays for traffic: arrival, input, output, level, follow and think of each request."""
+    count = sent[0].size
+    n = np.full((count, Q), NONE, dtype=np.int64)
+    for at, values in enumerate(sent):
+        n[:, at] = values
+    n[:, [TARGET, HAVE, EMITTED_BEFORE, PART, READ, SHARED, AGAIN]] = 0
+    n[:, [FIRST, LAST]] = NEVER
+    return Requests(boxed(n.ravel()), boxed(np.zeros(F * count)), boxed(chain_at), boxed(chain))
+
+
+def make_lanes(count: int, policy: Policy, longest: int, hashes: int) -> Lane:
+    """Arrays of several lanes, one row each.
+
+    Parameters
+    ----------
+    count : int
+        Lanes.
+    policy : Policy
+        Of all.
+    longest : int
+        Most output tokens of a request.
+    hashes : int
+        Different blocks of the prefix cache.
+    """
+    ring = 1 << int(longest + 2).bit_length()
+    z = np.zeros((count, RING + ring), dtype=np.int64)
+    z[:, [PARTIAL, COMING, COMING_LAST, HEAP, OLDEST, LATEST]] = NONE
+    z[:, [NEXT_END, NEXT_ARRIVAL]] = NEVER
+    z[:, WIDTH] = 1 << 30
+    z[:, MASK] = ring - 1
+    z[:, STACK:PHASE] = z[:, RING:] = NONE
+    kept = [boxed(np.full((count, hashes if policy.caching else 1), NONE, dtype=np.int32)) for _ in range(3)]
+    return Lane(boxed(z), boxed(np.zeros((count, HISTORY + 4 * BINS))), *kept)

@@ -1,0 +1,221 @@
+"""From knobs and options to a simulation: what serves, what is sent, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pertoken.catalog import traces
+from pertoken.catalog.arrivals import load_traffic
+from pertoken.engine.assumptions import assumptions
+from pertoken.errors import PertokenError
+from pertoken.knobs import KNOBS, read_knobs
+from pertoken.money.energy import Draw
+from pertoken.money.rate import Rate
+from pertoken.money.site import Site
+from pertoken.report.simulation import Simulation
+from pertoken.scenario import DEFAULT_TPOT, DEFAULT_TTFT, Resolver
+from pertoken.serving.lengths import Lengths
+from pertoken.serving.operating import operate
+from pertoken.serving.trace import lengths_from_text
+from pertoken.serving.workload import Goals, Workload
+from pertoken.simulate.bill import Billed
+from pertoken.simulate.capacity import max_rate
+from pertoken.simulate.records import Records
+from pertoken.simulate.run import Cluster, faster, simulate
+from pertoken.simulate.traffic import Traffic, closed_loop, conversations, open_loop, read_profile
+
+DEFAULT_REQUESTS = 20_000
+DEFAULT_LOAD = 0.8
+REFUSED_KNOBS = (
+    "cached",
+    "prefix_cache",
+    "basis",
+    "utilisation",
+    "currency",
+)  # what a run finds out itself, or has no form for
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a simulation takes beyond knobs.
+
+    Parameters
+    ----------
+    requests : int or None
+        Requests to draw; of a trace, the first so many.
+    seed : int
+        Of all that is drawn.
+    burst : float
+        Coefficient of variation of the gaps between arrivals.
+    profile : str
+        24 hourly weights, or empty.
+    turns, think : float
+        Mean turns of a conversation, and seconds between them.
+    cluster : Cluster
+        Replicas and policies.
+    """
+
+    requests: int | None = None
+    seed: int = 0
+    burst: float = 1.0
+    profile: str = ""
+    turns: float = 1.0
+    think: float = 0.0
+    cluster: Cluster = Cluster()  # noqa: RUF009
+
+    def __post_init__(self) -> None:
+        if self.requests is not None and not 1 <= self.requests <= 100_000_000:
+            raise PertokenError(f"--requests is {self.requests:,}; it must be from 1 to 100,000,000")
+        if not 0 <= self.seed < 2**63:
+            raise PertokenError(f"--seed is {self.seed}; it must be from 0 to 2^63 - 1")
+
+
+class Case:
+    """One deployment and its traffic, ready to run.
+
+    Parameters
+    ----------
+    knobs : mapping
+        As of ``pertoken price``.
+    options : Options
+        What else a simulation takes.
+
+    Raises
+    ------
+    PertokenError
+        A sentence with the value, the allowed range and what to do.
+    """
+
+    def __init__(self, knobs: Mapping[str, Any], options: Options) -> None:
+        self.knobs, self.options = read_knobs(knobs), options
+        for name in REFUSED_KNOBS:
+            if name in self.knobs:
+                raise PertokenError(
+                    f"{KNOBS[name].flag} has no meaning in a simulation, which finds it out or shows idle time as a line; leave"
+                    " it out"
+                )
+        self.assumed: list[str] = []
+        self.trace = self._trace()
+        self.lengths = self.trace.lengths if self.trace else self._lengths()
+        self.goals = Goals(self.knobs.get("ttft", DEFAULT_TTFT), self.knobs.get("tpot", DEFAULT_TPOT))
+        kept = {name: value for name, value in self.knobs.items() if KNOBS[name].group != "traffic"}
+        resolver = Resolver(kept, Workload(lengths=self.lengths, goals=self.goals, concurrency=1))
+        self.deployment, self.rate, self.rate_missing = resolver.deployment(resolver.precision())
+        self.draw: Draw | None
+        self.site: Site
+        self.draw, self.site, around = resolver.power(self.deployment)
+        self.assumed += [
+            *resolver.assumed, *assumptions(self.deployment, resolver.given), *resolver.checkpoint.assumed,
+            *self.deployment.assumed, *around,
+        ]  # fmt: skip
+        if self.rate is None:
+            self.assumed.append(f"no dollars: {self.rate_missing}")
+
+    def _trace(self) -> Traffic | None:
+        if "trace" not in self.knobs:
+            return None
+        for name in ("input", "output"):
+            if name in self.knobs:
+                raise PertokenError(f"--trace and --{name} cannot both be given; leave one out")
+        if self.options.turns > 1.0 or self.options.burst != 1.0 or self.options.profile:
+            raise PertokenError("--turns, --burst and --profile draw traffic, and a trace has its own; leave one out")
+        found = load_traffic(self.knobs["trace"])
+        count = self.options.requests
+        return cut(found, count) if count and count < found.size else found
+
+    def _lengths(self) -> Lengths:
+        given = {name: self.knobs[name] for name in ("input", "output") if name in self.knobs}
+        if len(given) == 2:
+            return lengths_from_text(given["input"], given["output"])
+        shipped = traces.load_lengths(traces.DEFAULT)
+        if not given:
+            self.assumed.append(f"lengths of the {traces.DEFAULT} trace (CC-BY 4.0)")
+            return shipped
+        means = {"input": f"{shipped.input.mean():.0f}", "output": f"{shipped.output.mean():.0f}"}
+        (missing,) = set(means) - set(given)
+        self.assumed.append(f"{missing} of {means[missing]} tokens, the mean of the {traces.DEFAULT} trace")
+        both = means | given
+        return lengths_from_text(both["input"], both["output"])
+
+    @property
+    def best_rate(self) -> float:
+        """The closed form's highest rate of one replica, within the goals where it can, for scale [1/s]."""
+        for goals in (self.goals, Goals()):
+            try:
+                return operate(self.deployment, Workload(lengths=self.lengths, goals=goals)).most_rate
+            except PertokenError:
+                continue
+        raise PertokenError("no rate can be derived for this deployment; give --rps")
+
+    def traffic(self, rate: float | None = None) -> Traffic:
+        """The requests; at a rate of the caller's where one is given."""
+        o, knobs = self.options, self.knobs
+        modes = [name for name in ("concurrency", "rps", "load") if name in knobs]
+        if len(modes) > 1:
+            raise PertokenError(f"--{' and --'.join(modes)} cannot be given together; leave all but one out")
+        if rate is None and "load" in knobs:
+            rate = knobs["load"] * self.best_rate * o.cluster.replicas
+        rate = knobs["rps"] if rate is None and "rps" in knobs else rate
+        if self.trace:
+            if "concurrency" in knobs:
+                raise PertokenError("--concurrency makes its own arrivals, and a trace has some; leave one out")
+            return faster(self.trace, rate) if rate else self.trace
+        count = o.requests or DEFAULT_REQUESTS
+        if not o.requests:
+            self.assumed.append(f"{count:,} requests")
+        if "concurrency" in knobs:
+            return closed_loop(self.lengths, int(knobs["concurrency"]), count, o.seed, o.think)
+        if rate is None:
+            self.assumed.append(f"load of {DEFAULT_LOAD:g} of the highest rate that meets the goals in closed form")
+            rate = DEFAULT_LOAD * self.best_rate * o.cluster.replicas
+        if o.turns > 1.0:
+            return conversations(self.lengths, rate, count, o.turns, o.think, o.seed, o.burst)
+        profile = read_profile(o.profile) if o.profile else None
+        return open_loop(self.lengths, rate, count, o.seed, o.burst, profile)
+
+    def run(self, progress: Callable[[float], None] | None = None) -> Simulation:
+        """Serve it."""
+        return self._billed(simulate(self.deployment, self.traffic(), self.options.cluster, self.draw, progress))
+
+    def search(
+        self, progress: Callable[[float], None] | None = None, tell: Callable[[str], None] | None = None
+    ) -> tuple[float, Simulation]:
+        """The highest rate that meets the goals, and its run."""
+        if "concurrency" in self.knobs:
+            raise PertokenError("--max-rate looks for a rate, and --concurrency sets requests in flight; leave one out")
+
+        def at(rate: float) -> Records:
+            return simulate(self.deployment, self.traffic(rate), self.options.cluster, self.draw, progress)
+
+        guess = self.best_rate * self.options.cluster.replicas
+        rate, found = max_rate(at, guess, self.goals, tell=tell)
+        return rate, self._billed(found)
+
+    def _billed(self, records: Records) -> Simulation:
+        rate: Rate | None = self.rate
+        assumed = list(dict.fromkeys(self.assumed))
+        return Simulation(Billed(records, rate, self.draw, self.site), self.goals, assumed, self.scenario)
+
+    @property
+    def scenario(self) -> dict[str, Any]:
+        """Knobs and options that give the run again."""
+        o = self.options
+        found: dict[str, Any] = dict(self.knobs)
+        found["on"] = f"{self.deployment.accelerators}x{self.deployment.accelerator.name}"
+        plain = {name: getattr(o, name) for name in ("requests", "seed", "burst", "profile", "turns", "think")}
+        cluster = {name: getattr(o.cluster, name) for name in o.cluster.__dataclass_fields__}
+        return found | {k: v for k, v in plain.items() if v not in (None, "")} | cluster
+
+
+def cut(traffic: Traffic, count: int) -> Traffic:
+    """The first ``count`` requests."""
+    kept: dict[str, Any] = {name: getattr(traffic, name)[:count] for name in ("arrival", "input", "output")}
+    kept |= {name: getattr(traffic, name)[:count] for name in ("level",) if traffic.level.size}
+    if traffic.chain_at.size:
+        kept["chain_at"] = traffic.chain_at[: count + 1]
+        kept["chain"] = np.concatenate((traffic.chain[: kept["chain_at"][-1]], np.zeros(1, dtype=traffic.chain.dtype)))
+    return replace(traffic, origin=f"the first {count:,} of {traffic.origin}", **kept)

@@ -1,0 +1,111 @@
+"""The command ``simulate``: what it prints and writes, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from pertoken.catalog.arrivals import load_traffic
+from pertoken.errors import PertokenError
+from tests.cli.tool import run
+
+JOB = ("simulate", "llama-3.1-8b", "--on", "1xh100-sxm", "--requests", "300")
+
+
+def test_json_adds_up_and_is_the_same_each_time() -> None:
+    first, second = (run(*JOB, "--load", "0.5", "--json") for _ in range(2))
+    assert first.out == second.out
+    found = json.loads(first.out)
+    bill = found["bill"]
+    parts = sum(bill[f"{name}_usd"] for name in ("input", "cached", "output", "idle"))
+    assert parts == pytest.approx(bill["usd"], rel=1e-9)
+    assert found["requests"] == {"sent": 300, "answered": 300, "refused": 0}
+    assert not found["partial"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json", ".html", ".md", ".svg"])
+def test_files(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"run{suffix}"
+    run(*JOB, "--concurrency", "8", "-o", str(path))
+    assert path.stat().st_size > 200
+    if suffix == ".csv":
+        with path.open() as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 300
+        assert all(float(r["finish_s"]) >= float(r["first_token_s"]) > float(r["arrival_s"]) for r in rows)
+
+
+def test_cases_are_kept_and_one_that_fails_is_told(tmp_path: Path) -> None:
+    keep = tmp_path / "kept"
+    given = (*JOB, "--load", "0.3", "--on", "1xt4", "--keep", str(keep), "--workers", "1", "--json")
+    found = run(*given)
+    rows = json.loads(found.out)["cases"]
+    assert [bool(row["error"]) for row in rows] == [False, True]
+    assert "case 2" in found.err
+    assert len(list(keep.glob("*.json"))) == 1
+    assert json.loads(run(*given).out)["cases"] == rows
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("--route", "best"), "--route is 'best'"), (("--reuse-prefixes",), "--reuse-prefixes needs"),
+        (("--requests", "0"), "--requests is 0"), (("--burst", "-1"), "--burst is -1"), (("--profile", "1,2"), "24 hourly"),
+        (("--trace", "/nowhere.csv"), "is no file"), (("--replicas", "0"), "--replicas is 0"),
+        (("--rps", "1", "--load", "0.5"), "together"),
+        (("-o", "x.exe"), "no known form"), (("--cached", "0.5"), "--cached has no meaning"),
+        (("--route", "prefix-aware"), "add --reuse-prefixes"), (("--max-rate", "--concurrency", "4"), "leave one out"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_a_sentence(given: tuple[str, ...], says: str) -> None:
+    found = run(*JOB, *given)
+    assert found.code == 2
+    assert says in found.err
+    assert "Traceback" not in found.err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv", "arrival_s,input,output\n1,2,0\n", "line 2: output is '0'"),
+        ("b.csv", "arrival_s,input,output\n1,x,3\n", "line 2: input is 'x'"),
+        ("c.csv", "arrival_s,input,output\nnan,4,3\n", "finite number of seconds"),
+        ("d.csv", "input,output\n4,3\n", "no arrival column"), ("e.csv", "", "no requests"),
+        ("f.jsonl", '{"timestamp": 0\n', "line 1 is no JSON"), ("g.jsonl", "[1]\n", "no JSON object"),
+        ("h.parquet", "no", "no Parquet file"), ("i.txt", "1", "no known form"),
+        ("j.csv", "arrival_s,input,output\n1\n", "input is 'None'"),
+    ],
+)  # fmt: skip
+def test_corrupt_traces(tmp_path: Path, name: str, content: str, says: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(PertokenError, match=says):
+        load_traffic(str(path))
+
+
+def test_traces_are_sorted_and_hashed(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(
+        '{"timestamp": 2000, "input_length": 1100, "output_length": 3, "hash_ids": [7, 8, 9]}\n'
+        '{"timestamp": 1000, "input_length": 600, "output_length": 2, "hash_ids": [7, 5]}\n'
+    )
+    found = load_traffic(str(path))
+    assert found.arrival.tolist() == [0.0, 1.0]
+    assert found.input.tolist() == [600, 1100]
+    assert found.chain_at.tolist() == [0, 1, 3]
+    assert found.chain[0] == found.chain[1]
+    assert load_traffic("azure-2023-code").size == 8819
+
+
+def test_numba_is_not_imported_by_price() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, pertoken; pertoken.price('llama-3.1-8b', on='1xh100-sxm'); import pertoken.cli.main;"
+        " assert 'numba' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,159 @@
+"""A straightforward engine, step by step, with lists of requests: what the loop must agree with to the last tick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pertoken.simulate.spend import chunk_cost, entry_of
+
+
+@dataclass
+class One:
+    """A request on its way."""
+
+    number: int
+    arrival: int
+    input: int
+    output: int
+    level: int = 0
+    emitted: int = 0
+    target: int = 0
+    have: int = 0
+    context: int = 0
+    blocks: int = 0
+    first: int | None = None
+    last: int | None = None
+    again: int = 0
+
+
+@dataclass
+class Reference:
+    """One lane, without prefix cache; requests in order of arrival."""
+
+    costs: Any
+    policy: Any
+    requests: list[One]
+    clock: int = 0
+    steps: int = 0
+    coming: list[One] = field(default_factory=list)
+    waiting: list[One] = field(default_factory=list)
+    running: list[One] = field(default_factory=list)  # in the order in which they were admitted
+    kinds: list[tuple[int, int, int]] = field(default_factory=list)  # time, decodes and prompt tokens of each step
+
+    def blocks(self, tokens: int) -> int:
+        return -(-tokens // self.policy.block)
+
+    @property
+    def held(self) -> int:
+        return sum(r.blocks for r in self.running)
+
+    def decoding(self) -> list[One]:
+        return [r for r in self.running if r.have == r.target]
+
+    def run(self) -> None:
+        self.coming = list(self.requests)
+        while self.coming or self.waiting or self.running:
+            if not self.waiting and not self.running:
+                self.clock = max(self.clock, self.coming[0].arrival)
+            while self.coming and self.coming[0].arrival <= self.clock:
+                self.waiting.append(self.coming.pop(0))
+            if self.policy.mixed:
+                self.make_room()
+                chosen = self.prompts()
+                self.step(self.decoding() if chosen or self.decoding() else [], chosen)
+            else:
+                chosen = self.prompts()
+                if chosen:
+                    self.step([], chosen)
+                else:
+                    self.make_room()
+                    if self.decoding():
+                        self.step(self.decoding(), [])
+            assert self.held <= self.policy.capacity
+
+    def make_room(self) -> None:
+        """Blocks for the next token of every decoding request, giving up the last of the last level."""
+        while True:
+            decoding = self.decoding()
+            need = sum(r.context % self.policy.block == 0 for r in decoding)
+            if self.held + need <= self.policy.capacity:
+                if self.policy.mixed:
+                    for r in decoding:
+                        r.blocks = self.blocks(r.context + 1)
+                return
+            worst = max(r.level for r in self.running)
+            victim = [r for r in self.running if r.level == worst][-1]
+            self.running.remove(victim)
+            if victim.have == victim.target:
+                victim.emitted = victim.context - victim.input + 1
+            victim.blocks, victim.have, victim.target = 0, 0, 1
+            victim.again += 1
+            self.waiting.insert(0, victim)
+
+    def prompts(self) -> list[tuple[One, int]]:
+        """Prompt chunks of the next step."""
+        decodes = len(self.decoding())
+        room = self.policy.budget - (decodes if self.policy.mixed else 0)
+        chosen: list[tuple[One, int]] = []
+        while room > 0 and decodes + len(chosen) < self.policy.slots:
+            partial = [r for r in self.running if r.have < r.target and r not in [c[0] for c in chosen]]
+            if partial:
+                r = partial[0]
+            else:
+                if not self.waiting or decodes >= self.policy.slots:
+                    break
+                level = min(r.level for r in self.waiting)
+                r = next(r for r in self.waiting if r.level == level)
+                target = r.input + r.emitted
+                if not self.policy.chunked and target > room and chosen:
+                    break
+                if self.held + self.blocks(target) > self.policy.capacity:
+                    break
+                self.waiting.remove(r)
+                self.running.append(r)
+                r.target, r.have, r.blocks = target, 0, self.blocks(target)
+            size = min(r.target - r.have, room) if self.policy.chunked else r.target
+            chosen.append((r, size))
+            room -= size
+            if r.have + size < r.target:
+                break
+        return chosen
+
+    def seconds(self, decodes: list[One], chosen: list[tuple[One, int]]) -> int:
+        """Time of a step from the tables, entry by entry."""
+        c = self.costs
+        new = sum(size for _, size in chosen)
+        ends = sum(r.have + size == r.target for r, size in chosen)
+        n, total = len(decodes), sum(r.context for r in decodes)
+        time = c.w[c.layers + entry_of(new + n)] + c.w[c.head + n + ends] + c.host_step
+        time += c.host_sequence * (n + len(chosen))
+        if n:
+            at = max(k for k in range(c.segments) if c.w[c.knots + k] * n <= total)
+            time += c.w[c.decode_a + n * c.segments + at] + c.w[c.decode_b + n * c.segments + at] * total
+        time += sum(chunk_cost(c, size, r.have)[0] for r, size in chosen)
+        if chosen:
+            return int(max(time + c.prompt_launch, c.launches))
+        return int(max(time, c.launches) if n > c.captured else time)
+
+    def step(self, decodes: list[One], chosen: list[tuple[One, int]]) -> None:
+        if not decodes and not chosen:
+            return
+        time = self.seconds(decodes, chosen)
+        self.clock += time
+        self.steps += 1
+        self.kinds.append((time, len(decodes), sum(size for _, size in chosen)))
+        for r in decodes:
+            r.context += 1
+            r.blocks = self.blocks(r.context)
+            if r.context - r.input + 1 == r.output:
+                r.last = self.clock
+                self.running.remove(r)
+        for r, size in chosen:
+            r.have += size
+            if r.have == r.target:
+                r.first = self.clock if r.first is None else r.first
+                r.context = r.target
+                if r.target - r.input + 1 == r.output:
+                    r.last = self.clock
+                    self.running.remove(r)

@@ -1,0 +1,44 @@
+"""Separate pools, and money and energy of a run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pertoken.errors import PertokenError
+from pertoken.money.energy import board
+from pertoken.money.rate import Rate, rent
+from pertoken.money.site import Site
+from pertoken.serving.lengths import Lengths
+from pertoken.simulate.bill import Billed
+from pertoken.simulate.pools import simulate_pools
+from pertoken.simulate.run import Cluster, simulate
+from pertoken.simulate.traffic import closed_loop, open_loop
+from tests.simulate.test_engine import deployment
+
+LENGTHS = Lengths(np.array([300.0, 900.0]), np.array([1.0, 80.0]))
+
+
+def test_pools_answer_all_and_add_up() -> None:
+    d, t = deployment(), open_loop(LENGTHS, 20.0, 1500, 1)
+    found = simulate_pools(d, t, Cluster(2), Cluster(1))
+    assert not np.isnan(found.last).any()
+    assert (found.last >= found.prefill.first).all()
+    assert sum(found.accelerator_s.values()) == pytest.approx(found.paid_accelerator_s, rel=1e-9)
+    moved = d.sequence_bytes(t.input[t.output > 1].astype(float)).sum() * d.split.tp
+    assert found.moved_bytes == pytest.approx(float(moved))
+    assert found.decode is not None
+    assert found.decode.counts["prefilled"] == 0
+    with pytest.raises(PertokenError, match="closed loop"):
+        simulate_pools(d, closed_loop(LENGTHS, 4, 10), Cluster(), Cluster())
+
+
+@pytest.mark.parametrize("rate", [rent(2.5), Rate(1e-4, "electricity", "power", 1e-7, 700.0)])
+def test_requests_and_idle_time_pay_the_bill(rate: Rate) -> None:
+    d = deployment(max_sequences=16)
+    draw = board(d.accelerator)
+    found = simulate(d, open_loop(LENGTHS, 8.0, 800, 2), None, draw)
+    billed = Billed(found, rate, draw, Site())
+    assert found.joules.sum() == pytest.approx(found.energy, rel=1e-7)
+    assert billed.bill > 0
+    assert abs(billed.residual) <= 1e-9 * billed.bill
