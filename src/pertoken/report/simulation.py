@@ -15,6 +15,7 @@ from pertoken.errors import PertokenError
 from pertoken.report.charts import altair
 from pertoken.report.document import safe_cell
 from pertoken.report.export import as_html, as_markdown, write_whole
+from pertoken.report.text import bullets
 from pertoken.serving.workload import Goals
 from pertoken.simulate.bill import Billed
 from pertoken.simulate.records import Records
