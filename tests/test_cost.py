@@ -37,6 +37,7 @@ def scenario(seed: int) -> Cost | None:
     split = pick(EXPERT_SPLITS if name in ("moe", "latent", "sparse") else SPLITS)
     weights, kv = (("bf16", "bf16"), ("fp8", "fp8"), ("fp8", "bf16"))[random.integers(3)]
     engine = maker.profile(token_budget=float(pick((512, 2048, 8192))), max_sequences=float(pick((16, 256))))  # type: ignore[arg-type]
+    engine = replace(engine, mixed=seed % 3 != 0)
     on = maker.accelerator(memory=float(pick((24e9, 80e9))))  # type: ignore[arg-type]
     d = maker.deploy(maker.KINDS[name](), split, weights=weights, kv=kv, engine=engine, on=on)  # type: ignore[arg-type]
     mode = str(pick(("saturated", "concurrency", "rps", "load")))
@@ -274,12 +275,25 @@ def test_prompts_longer_than_the_budget_without_an_answer_are_served(traffic: di
     assert cost.per_million.input.value == pytest.approx(near.per_million.input.value, rel=0.02)
 
 
+@pytest.mark.parametrize("mixed", [True, False])
 @pytest.mark.parametrize("name", sorted(maker.KINDS))
-def test_requests_of_one_token_each_are_priced(name: str) -> None:
-    cost = price_deployment(maker.deploy(maker.KINDS[name]()), Workload(1, 1, cached=1.0), rent(2.0))
+def test_requests_of_one_token_each_are_priced(name: str, mixed: bool) -> None:
+    d = maker.deploy(maker.KINDS[name](), engine=replace(maker.profile(), mixed=mixed))
+    cost = price_deployment(d, Workload(1, 1, cached=1.0), rent(2.0))
     check_adds_up(cost)
     check_sane(cost)
     assert cost.per_million.cached.value == 0.0
+    assert math.isnan(cost.operating.tpot_s)  # there is no second token to wait for
+
+
+@pytest.mark.parametrize("output", [1, 2, 3])
+@pytest.mark.parametrize("in_flight", [1, 4, 64])
+def test_prompts_apart_leave_no_time_unpaid_and_keep_littles_law(in_flight: int, output: int) -> None:
+    d = maker.deploy(engine=replace(maker.profile(), mixed=False))
+    for prompt in (30, 1000, 20000):
+        cost = price_deployment(d, Workload(prompt, output, concurrency=in_flight), rent(2.0))
+        check_adds_up(cost)
+        check_sane(cost)
 
 
 def test_energy_is_board_power_times_the_seconds() -> None:

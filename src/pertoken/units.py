@@ -100,7 +100,9 @@ def format_bytes(count: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Seconds in the unit a reader would use, such as ``13.2 ms``."""
+    """Seconds in the unit a reader would use, such as ``13.2 ms``; a dash where there is no such time (NaN)."""
+    if math.isnan(seconds):
+        return "-"
     if seconds == 0:
         return "0 s"
     for scale, unit in ((1.0, "s"), (MILLI, "ms"), (MICRO, "us")):

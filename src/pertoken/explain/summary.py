@@ -48,11 +48,11 @@ def rows(cost: Answered) -> list[tuple[str, ...]]:
 
 def serving(cost: Costed) -> str:
     """Latency and throughput in a line."""
-    state = cost.operating.state
+    point = cost.operating
     rate = cost.requests_per_s * cost.tokens_per_request["output"]
     return (
-        f"TTFT {format_seconds(cost.operating.ttft_s)}, TPOT {format_seconds(float(state.tpot_s))}, {rate:,.0f} output tokens/s,"
-        f" busy {cost.utilisation:.0%}, bound by {cost.operating.bound}"
+        f"TTFT {format_seconds(point.ttft_s)}, TPOT {format_seconds(point.tpot_s)}, {rate:,.0f} output tokens/s,"
+        f" busy {cost.utilisation:.0%}, bound by {point.bound}"
     )
 
 

@@ -56,9 +56,7 @@ def _beyond(before: Cost, after: Cost) -> str:
     goals, missed = before.workload.goals, []
     for name in ("ttft", "tpot"):
         goal = getattr(goals, name) * 1.002  # a goal that binds is met to rounding
-        old, new = (
-            (c.operating.ttft_s if name == "ttft" else float(c.operating.state.tpot_s)) for c in (before, after)
-        )
+        old, new = (getattr(c.operating, f"{name}_s") for c in (before, after))
         if old <= goal < new:
             missed.append(f"{name.upper()} {format_seconds(new)}")
     return ", ".join(missed)
@@ -120,7 +118,7 @@ def _as_dict(outcome: Outcome) -> dict[str, Any]:
         "serving": {
             when: {
                 "ttft_s": c.operating.ttft_s,
-                "tpot_s": float(c.operating.state.tpot_s),
+                "tpot_s": c.operating.tpot_s,
                 "batch": float(c.operating.state.batch),
             }
             for when, c in (("before", before), ("after", cost))

@@ -44,7 +44,7 @@ def serving(cost: Cost) -> dict[str, Any]:
     rate = cost.requests_per_s
     return {
         "ttft_s": cost.operating.ttft_s,
-        "tpot_s": float(state.tpot_s),
+        "tpot_s": cost.operating.tpot_s,
         "wait_s": float(state.wait_s),
         "request_per_s": rate,
         "input_tok_per_s": rate * (tokens["input"] + tokens["cached"]),
@@ -179,7 +179,7 @@ def to_json(costs: Sequence[Cost], extra: Sequence[Mapping[str, Any]] = ()) -> s
 
 def row(cost: Cost) -> dict[str, Any]:
     """One flat line for tables: names, dollars per million, latency, throughput."""
-    d, state = cost.deployment, cost.operating.state
+    d = cost.deployment
     nothing = Interval(math.nan, math.nan, math.nan)
     dollars = cost.per_million if cost.rate else None
     joules, grams = cost.facility_joules, cost.grams
@@ -202,7 +202,7 @@ def row(cost: Cost) -> dict[str, Any]:
         "output_high": value("output").high,
         "ratio": cost.ratio,
         "ttft_s": cost.operating.ttft_s,
-        "tpot_s": float(state.tpot_s),
+        "tpot_s": cost.operating.tpot_s,
         "output_tok_per_s": cost.requests_per_s * cost.tokens_per_request["output"],
         "concurrency": cost.operating.concurrency,
         "utilisation": cost.utilisation,

@@ -127,7 +127,7 @@ def why(cost: Cost) -> list[str]:
         top = [f"{LABELS[part]} ({share:.0%})" for part, share in _shares(cost, token)[:3] if share > 0.02]
         lines += wrap(f"{what} {', '.join(top)}", "  ", "    ")
     lines += wrap(
-        f"TTFT {format_seconds(cost.operating.ttft_s)}, TPOT {format_seconds(float(state.tpot_s))};"
+        f"TTFT {format_seconds(cost.operating.ttft_s)}, TPOT {format_seconds(cost.operating.tpot_s)};"
         f" {cost.operating.concurrency:,.1f} requests in flight, {float(state.batch):,.1f} decoding per batch;"
         f" {format_rate(cost.requests_per_s, 'requests/s')},"
         f" {cost.requests_per_s * cost.tokens_per_request['output']:,.0f} output tokens/s",

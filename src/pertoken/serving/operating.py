@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,6 +64,11 @@ class Operating:
     def ttft_s(self) -> float:
         """Time to first token as a user sees it [s]."""
         return float(self.state.ttft_s) + self.delay_s
+
+    @property
+    def tpot_s(self) -> float:
+        """Time per output token after the first [s]; NaN where no request has a second one."""
+        return float(self.state.tpot_s) if self.moments.later > 0 else math.nan
 
 
 def workload_moments(deployment: Deployment, workload: Workload) -> Moments:
@@ -129,9 +135,15 @@ def at_concurrency(deployment: Deployment, moments: Moments, in_flight: Number, 
         root = 2.0 * in_flight / (total + np.sqrt(np.maximum(total**2 - 4.0 * served * asked, 0.0)))
         wanted = np.clip(np.minimum(root, most / served), low, high)
         if np.all(np.abs(wanted / finished - 1.0) < tolerance):
-            break
+            return state
         finished = wanted
-    return state
+
+    def excess(finished: Number) -> Number:
+        state = steady(deployment, moments, finished)
+        return np.log(np.maximum(in_system(state, moments) / in_flight, state.resident / most))
+
+    # where prompts starve decodes, a rises with the load as the wait does, and the rounds above run in circles
+    return steady(deployment, moments, solve(excess, low, high, ceiling, tolerance=tolerance))
 
 
 def at_rate(deployment: Deployment, moments: Moments, rate: Number) -> Steady:

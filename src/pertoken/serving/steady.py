@@ -125,8 +125,10 @@ def steady(deployment: Deployment, moments: Moments, finished: Number) -> Steady
     parts = np.maximum(1.0, fresh / budget)
     prefilled = finished * fresh
     apart = not deployment.profile.mixed
-    # prompts apart from decodes: at most every other step is theirs, until they fill the budget
-    due = np.maximum(prefilled, np.minimum(2.0 * prefilled, budget)) if apart else prefilled
+    # prompts apart from decodes: at most every other step is theirs, until they fill the budget; a step that decodes has
+    # at least one sequence, so with few of them (none, where a request has one output token) more are theirs
+    least_apart = prefilled / np.maximum(1.0 - finished * decoded, 0.5)
+    due = np.maximum(prefilled, np.minimum(least_apart, budget)) if apart else prefilled
     chunk = np.maximum(due, np.minimum(fresh, budget))
     mixed = prefilled / chunk
     others = np.clip(1.0 - 1.0 / (finished * (decoded + parts)), 0.0, 1.0)
@@ -139,7 +141,8 @@ def steady(deployment: Deployment, moments: Moments, finished: Number) -> Steady
     prefill = Prefill(chunk / new, new, context, np.minimum(moments.cached, context))
     both = _kind(deployment, mixed, Step(_decodes(moments, beside * pure_batch), prefill, finished / mixed))
     step_s = (1.0 - mixed) * pure.seconds + mixed * both.seconds
-    per_decode = ((1.0 - mixed) * pure.seconds + mixed * others * both.seconds) / weight
+    waiting = (1.0 - mixed) * pure.seconds + mixed * others * both.seconds
+    per_decode = np.where(decoded > 0, waiting / weight, 0.0)  # where nothing decodes there is no time to ask for
     tpot = per_decode / moments.accepted
     load = prefilled / budget
     wait = others * mixed * parts * both.seconds * moments.spread / (2.0 * np.maximum(1.0 - load, TINY))
