@@ -38,6 +38,14 @@ def test_the_printed_receipt_adds_up(cost: pertoken.Cost) -> None:
         assert first + second == pytest.approx(both, abs=0.011)
 
 
+def test_where_no_request_has_a_second_output_token_there_is_no_tpot() -> None:
+    lone = pertoken.price("llama-3.1-8b", on="1xh100-sxm", engine="sglang", input=1000, output=1)
+    shown = " ".join(text.answer(lone).split())
+    assert "no output token after the first; " in shown
+    assert "nan" not in shown
+    assert any(" -  " in line for line in text.comparison([lone, lone]).splitlines())
+
+
 def test_all_that_was_assumed_is_said(cost: pertoken.Cost) -> None:
     shown = " ".join(text.answer(cost).split())
     assert all(" ".join(sentence.split()) in shown for sentence in cost.assumed)

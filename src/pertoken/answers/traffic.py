@@ -114,9 +114,7 @@ def _load(words: Words, cases: Mapping[str, Cost], full: Cost, refused: str) -> 
     paces = ""
     if decodes(case):
         size = words.count("load_batch", batch(case), "sequence")
-        tpot = [
-            words.seconds(f"{n}_tpot", float(c.operating.state.tpot_s)) for n, c in (("load", case), ("full", full))
-        ]
+        tpot = [words.seconds(f"{n}_tpot", c.operating.tpot_s) for n, c in (("load", case), ("full", full))]
         paces = (
             f", at a batch of {size} instead of {words.count('load_1_batch', batch(full), 'sequence')}; an output"
             f" token takes {tpot[0]} instead of {tpot[1]}"
@@ -168,11 +166,11 @@ def _cases_table(cases: Mapping[str, Cost], priced: bool) -> tuple[Row, ...]:
         ("", "batch", "busy", "TTFT", "TPOT", "MFU busy", "MFU paid", f"input {unit}", f"output {unit}", "ratio")
     ]
     for name, case in cases.items():
-        each, state = per_million(case), case.operating.state
+        each = per_million(case)
         size = f"{batch(case):,.1f}" if decodes(case) else ""
         rows.append((
             name, size, percent(case.utilisation), format_seconds(case.operating.ttft_s),
-            format_seconds(float(state.tpot_s)), percent(case.mfu), percent(case.mfu * case.utilisation),
+            format_seconds(case.operating.tpot_s), percent(case.mfu), percent(case.mfu * case.utilisation),
             *(bare(each[k], priced) for k in ("input", "output")), factor(case.ratio),
         ))  # fmt: skip
     return tuple(rows)

@@ -126,8 +126,10 @@ def why(cost: Cost) -> list[str]:
     for token, what in (("input", "an input token is mostly"), ("output", "an output token is mostly")):
         top = [f"{LABELS[part]} ({share:.0%})" for part, share in _shares(cost, token)[:3] if share > 0.02]
         lines += wrap(f"{what} {', '.join(top)}", "  ", "    ")
+    tpot = cost.operating.tpot_s
+    pace = "no output token after the first" if math.isnan(tpot) else f"TPOT {format_seconds(tpot)}"
     lines += wrap(
-        f"TTFT {format_seconds(cost.operating.ttft_s)}, TPOT {format_seconds(cost.operating.tpot_s)};"
+        f"TTFT {format_seconds(cost.operating.ttft_s)}, {pace};"
         f" {cost.operating.concurrency:,.1f} requests in flight, {float(state.batch):,.1f} decoding per batch;"
         f" {format_rate(cost.requests_per_s, 'requests/s')},"
         f" {cost.requests_per_s * cost.tokens_per_request['output']:,.0f} output tokens/s",
