@@ -29,6 +29,7 @@ TABLE = re.compile(r"(<!-- errors -->\n).*?(<!-- end of errors -->)", re.DOTALL)
 CROSS = re.compile(r"(<!-- cross -->\n).*?(<!-- end of cross -->)", re.DOTALL)
 ENERGY = re.compile(r"(<!-- energy -->\n).*?(<!-- end of energy -->)", re.DOTALL)
 ANSWERS = re.compile(r"(<!-- answers -->\n).*?(<!-- end of answers -->)", re.DOTALL)
+TRAFFIC = re.compile(r"(<!-- traffic -->\n).*?(<!-- end of traffic -->)", re.DOTALL)
 POSITIONS = re.compile(r"(<!-- positions -->\n).*?(<!-- end of positions -->)", re.DOTALL)
 # model, machine and format of the weights, as far as its checkpoint has another
 LONG = (
@@ -37,6 +38,12 @@ LONG = (
     ("gpt-oss-120b", "2xh100-sxm", None), ("gemma-3-27b", "2xh100-sxm", None), ("qwen3.5-35b-a3b", "2xh100-sxm", None),
     ("nemotron-h-56b", "4xh100-sxm", None),
 )  # fmt: skip
+# a model that takes the longest prompts of all traces
+TARIFFS = {"model": "qwen3.5-35b-a3b", "on": "2xh100-sxm"}
+TRACES = {
+    "chat": "azure-2023-conversation", "chat with long prompts": "mooncake-conversation", "code": "azure-2023-code",
+    "the shape of agents": "mooncake-synthetic",
+}  # fmt: skip
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 
 
@@ -59,6 +66,7 @@ def renewed(page: str) -> str:
         (COUNTERFACTUALS, counterfactuals),
         (ANSWERS, answers),
         (POSITIONS, positions),
+        (TRAFFIC, traffic),
         (CROSS, cross),
     ):
         page = region.sub(lambda m, made=made: f"{m[1]}{made()}{m[2]}", page)
@@ -139,6 +147,32 @@ def positions() -> str:
         found["time"].append(time)
     said = " ".join(f"In {what}: {orders(names, where)}." for what, where in found.items())
     return f"{''.join(lines)}\n{textwrap.fill(said, 130, break_on_hyphens=False)}\n\n"
+
+
+def traffic() -> str:
+    """How far each form of tariff is from cost: a line of a table for each kind of traffic, and who pays for whom."""
+    from pertoken.market.fairness import largest
+    from pertoken.market.fit import FORMS
+    from pertoken.report.market_tariffs import Tariffs
+    from pertoken.scenario import price
+
+    forms = ("one", "flat", "cached", "marginal")
+    head = f"| traffic | input to output | cached | {' | '.join(FORMS[form] for form in forms)} |\n|---|{'---:|' * 6}\n"
+    lines, said = [head], []
+    for kind, trace in TRACES.items():
+        view = Tariffs(price(trace=trace, **TARIFFS))
+        r, moves = view.requests, {fit.form: f"{fit.moved:.2%}" for fit in view.fitted}
+        moved = [moves.get(form, "-") for form in forms]
+        ratio, cached = r.input.sum() / r.output.sum(), r.cached.sum() / r.input.sum()
+        lines.append(f"| {kind} (`{trace}`) | {ratio:.1f} | {cached:.0%} | {' | '.join(moved)} |\n")
+        takes, gives = largest(view.judged[FORMS["flat"]][1].groups("input"))
+        over = (
+            f"{g.low:,.0f} to {g.high:,.0f} input tokens {g.charge / g.cost - 1.0:+.1%} of their cost"
+            for g in (gives, takes)
+        )
+        said.append(f"{kind}, requests of {', and those of '.join(over)}")
+    words = f"Beyond (+) or below what they cost, under a price each of input and output, pay: of {'; of '.join(said)}."
+    return f"{''.join(lines)}\n{textwrap.fill(words, 130, break_on_hyphens=False)}\n\n"
 
 
 def orders(names: Sequence[str], where: Sequence[int | None]) -> str:
