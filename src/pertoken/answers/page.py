@@ -15,6 +15,7 @@ from pertoken.errors import PertokenError
 from pertoken.report.charts import PICTURES, picture
 from pertoken.report.document import clean
 from pertoken.report.export import write_whole
+from pertoken.report.place import place
 from pertoken.report.text import bullets, headline, plain, table, wrap
 
 TITLE = "Nine questions about the price of a token"
@@ -149,18 +150,12 @@ def as_html(cost: Cost, answers: Sequence[Answer]) -> str:
 
 def check_file(path: Path, questions: Sequence[int]) -> None:
     """Refuse a file that cannot be made, before the work is done."""
-    suffix = path.suffix.lower()
-    if suffix not in FORMS:
-        raise PertokenError(f"-o {path.name[:60]!r} has no known form; end it in {', '.join(FORMS)}")
+    suffix = place(path, FORMS).suffix.lower()
     if suffix in PICTURES and len(questions) != 1:
         raise PertokenError(
             f"-o {path.name[:60]!r} is one picture and {len(questions)} questions were asked; add --question 4 or"
             " the like,"
             " or write .html, which holds all charts"
-        )
-    if len(str(path)) > 4096 or not path.parent.is_dir() or path.is_dir():
-        raise PertokenError(
-            f"-o {str(path)[-120:]!r} cannot be written: no such folder, or a folder itself; give another"
         )
 
 

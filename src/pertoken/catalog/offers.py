@@ -57,10 +57,6 @@ def weights() -> Mapping[str, Any]:
     return files.read_toml(files.ROOT / "market" / "hosts.toml")
 
 
-def _all_names() -> list[str]:
-    return [f"{p.id}/{m.id}" for p in providers() for m in p.models]
-
-
 def find(text: str, day: dt.date, own: Sequence[Offer] = ()) -> Offer:
     """An offer by ``PROVIDER/MODEL``, exactly as its list writes it.
 

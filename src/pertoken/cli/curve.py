@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 
 import click
 
 from pertoken.cli.options import complete, knob_options, read_cases
 from pertoken.errors import PertokenError
+from pertoken.report.place import place
 from pertoken.units import parse_count
 
 CHARTS = ("position", "batch", "load", "ratio")
@@ -33,20 +33,6 @@ def read_list(texts: Sequence[str]) -> tuple[int, ...]:
             raise PertokenError(f"--positions holds {word[:40]}; give {wanted}")
         found.append(int(number))
     return tuple(found)
-
-
-def check_file(target: str | None) -> Path | None:
-    """The file of ``-o``, refused when it has no known form or place."""
-    if target is None:
-        return None
-    path = Path(target).expanduser()
-    if path.suffix.lower() not in FORMS:
-        raise PertokenError(f"-o {path.name[:60]!r} has no known form; end it in {', '.join(FORMS)}")
-    if len(str(path)) > 4096 or not path.parent.is_dir() or path.is_dir():
-        raise PertokenError(
-            f"-o {str(path)[-120:]!r} cannot be written: no such folder, or a folder itself; give another"
-        )
-    return path
 
 
 @click.command(short_help="Cost of the n-th token.")
@@ -101,7 +87,7 @@ def curve(
     if as_json and as_csv:
         raise PertokenError("--json and --csv cannot both be given; leave one out, or write the other with -o")
     check_choice("chart", chart, CHARTS)
-    path, asked = check_file(target), read_list(positions)
+    path, asked = place(target, FORMS) if target is not None else None, read_list(positions)
     for name, values, known in (("view", views, VIEWS), ("who", who, WHO)):
         for value in values:
             check_choice(name, value, known)

@@ -11,6 +11,7 @@ import click
 
 from pertoken.cli.options import complete, complete_what_if, knob_options, read_cases
 from pertoken.errors import PertokenError
+from pertoken.report.place import place
 
 if TYPE_CHECKING:
     from pertoken.cost import Cost
@@ -118,12 +119,8 @@ class _Why:
 def _check(path: Path | None, cite: bool, chart: str | None) -> None:
     """Refuse what cannot be written, before the work is done."""
     suffix = path.suffix.lower() if path else ""
-    if path and suffix not in FORMS:
-        raise PertokenError(f"-o {path.name[:60]!r} has no known form; end it in {', '.join(FORMS)}")
-    if path and (len(str(path)) > 4096 or not path.parent.is_dir() or path.is_dir()):
-        raise PertokenError(
-            f"-o {str(path)[-120:]!r} cannot be written: no such folder, or a folder itself; give another"
-        )
+    if path:
+        place(path, FORMS)
     if cite and path and suffix not in (".bib", ".txt", ".json"):
         raise PertokenError(f"--cite writes references, and -o {path.name[:60]!r} is no place for them; end it in .bib")
     if chart and suffix not in PICTURES:

@@ -10,6 +10,7 @@ import click
 
 from pertoken.cli.options import complete, knob_options, read_cases
 from pertoken.errors import PertokenError
+from pertoken.report.place import place
 
 if TYPE_CHECKING:
     from pertoken.cli.market_views import Asked
@@ -81,7 +82,7 @@ def market(
     pertoken market claude-sonnet-4-5
     pertoken market --ratios
     """
-    from pertoken.cli.curve import check_file
+    from pertoken.cli.curve import FORMS
     from pertoken.cli.market_views import list_views, views_of
     from pertoken.market.fit import FORMS as TARIFFS
 
@@ -96,7 +97,7 @@ def market(
         raise PertokenError(
             f"--{told[0]} and --{told[1]} cannot both be given: each tells how much is sent; leave one out"
         )
-    path = check_file(target)
+    path = place(target, FORMS) if target is not None else None
     asked = _asked(offers, own, spend, requests, usage, redundancy, written, form, today)
     whole_list = ratios or history
     cases = (

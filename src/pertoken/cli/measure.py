@@ -15,6 +15,7 @@ import click
 from pertoken.cli.options import complete
 from pertoken.errors import PertokenError
 from pertoken.knobs import KNOBS
+from pertoken.report.place import place
 
 KEY = "PERTOKEN_API_KEY"
 HERE = "here"
@@ -113,7 +114,7 @@ def measure(targets: tuple[str, ...], as_json: bool, as_csv: bool, files: tuple[
     """
     if as_json and as_csv:
         raise PertokenError("--json and --csv cannot both be given; leave one out, or write the other with -o")
-    paths = [_writable(name) for name in files]
+    paths = [place(name, FORMS) for name in files]
     urls = [t for t in targets if "://" in t]
     if not targets:
         raise PertokenError(
@@ -141,17 +142,6 @@ def measure(targets: tuple[str, ...], as_json: bool, as_csv: bool, files: tuple[
         raise PertokenError("; ".join(refused))
     if answer.interrupted:
         raise KeyboardInterrupt
-
-
-def _writable(name: str) -> Path:
-    path = Path(name).expanduser()
-    if path.suffix.lower() not in FORMS:
-        raise PertokenError(f"-o {path.name[:60]!r} has no known form; end it in {', '.join(FORMS)}")
-    if len(str(path)) > 4096 or not path.parent.is_dir() or path.is_dir():
-        raise PertokenError(
-            f"-o {str(path)[-120:]!r} cannot be written: no such folder, or a folder itself; give another"
-        )
-    return path
 
 
 def _write(answer: Any, paths: Sequence[Path]) -> list[str]:

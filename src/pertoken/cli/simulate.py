@@ -12,6 +12,7 @@ import click
 
 from pertoken.cli.options import complete, knob_options, read_cases
 from pertoken.errors import PertokenError
+from pertoken.report.place import place
 
 ROUTES = ("round-robin", "least-loaded", "prefix-aware")
 
@@ -37,19 +38,6 @@ class Progress:
         """Clear the line."""
         if self.on and self.shown:
             click.echo("\r" + " " * 78 + "\r", err=True, nl=False)
-
-
-def _path(target: str | None, forms: tuple[str, ...]) -> Path | None:
-    if target is None:
-        return None
-    path = Path(target).expanduser()
-    if path.suffix.lower() not in forms:
-        raise PertokenError(f"-o {path.name[:60]!r} has no known form; end it in {', '.join(forms)}")
-    if len(str(path)) > 4096 or not path.parent.is_dir() or path.is_dir():
-        raise PertokenError(
-            f"-o {str(path)[-120:]!r} cannot be written: no such folder, or a folder itself; give another"
-        )
-    return path
 
 
 @click.command()
@@ -128,7 +116,7 @@ def simulate(
 
     if as_json and as_csv:
         raise PertokenError("--json and --csv cannot both be given; leave one out, or write the other with -o")
-    path = _path(target, report.FORMS)
+    path = place(target, report.FORMS) if target is not None else None
     cluster = Cluster(replicas, route, reuse_prefixes, priorities, block, crowd, start_s, patience_s, least)
     options = Options(requests, seed, burst, profile, turns, think, cluster)
     cases = read_cases(model, scenario, given, "pertoken simulate llama-3.1-8b")

@@ -12,6 +12,7 @@ from typing import Any
 from pertoken.cost import Cost
 from pertoken.errors import PertokenError
 from pertoken.report import document, text
+from pertoken.report.place import place
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -86,10 +87,5 @@ FORMS: dict[str, Callable[[Sequence[Cost]], str]] = {
 
 def form_for(path: Path) -> Callable[[Sequence[Cost]], str]:
     """The writer for a suffix, or a sentence listing the suffixes; refuses a place that is plainly no file's."""
-    if path.suffix.lower() not in FORMS:
-        raise PertokenError(f"-o {path.name[:60]!r} has no known form; end it in {', '.join(FORMS)}")
-    if len(str(path)) > 4096 or not path.parent.is_dir() or path.is_dir():
-        raise PertokenError(
-            f"-o {str(path)[-120:]!r} cannot be written: no such folder, or a folder itself; give another"
-        )
+    place(path, FORMS)
     return FORMS[path.suffix.lower()]

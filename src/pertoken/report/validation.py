@@ -16,6 +16,7 @@ from pertoken.calibrate.validate import Group, Validation
 from pertoken.errors import PertokenError
 from pertoken.report.document import safe_cell
 from pertoken.report.export import write_whole
+from pertoken.report.place import place
 from pertoken.report.text import plain, table, wrap
 
 HEADS = ("source", "metric", "regime", "family", "rows", "median", "p90", "bias", "in 90%", "refused")
@@ -237,12 +238,7 @@ PICTURES = (".png", ".svg")
 
 def check_form(path: Path) -> None:
     """Refuse a file whose suffix or place cannot be written, before the work is done."""
-    if path.suffix.lower() not in (*FORMS, *PICTURES):
-        raise PertokenError(f"-o {path.name[:60]!r} has no known form; end it in {', '.join((*FORMS, *PICTURES))}")
-    if len(str(path)) > 4096 or not path.parent.is_dir() or path.is_dir():
-        raise PertokenError(
-            f"-o {str(path)[-120:]!r} cannot be written: no such folder, or a folder itself; give another"
-        )
+    place(path, (*FORMS, *PICTURES))
 
 
 def export(found: Validation, path: Path) -> None:
