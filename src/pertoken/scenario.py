@@ -349,16 +349,16 @@ def price(model: str, *, workload: Workload | None = None, **knobs: Any) -> Cost
     return Resolver(read_knobs({"model": model, **knobs}), workload).price()
 
 
-def combinations(given: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
+def combinations(given: Mapping[str, Iterable[Any]], most: int = MOST_CASES) -> list[dict[str, Any]]:
     """Every combination of knobs that were given more than once."""
     cases: list[dict[str, Any]] = [{}]
     for name, values in given.items():
         options = tuple(values)
         if not options:
             raise PertokenError(f"{str(name)[:60]} is an empty list; give a value, or leave it out")
-        if len(cases) * len(options) > MOST_CASES:
+        if len(cases) * len(options) > most:
             raise PertokenError(
-                f"{len(cases) * len(options):,} combinations or more were asked for; at most {MOST_CASES} are compared at once"
+                f"{len(cases) * len(options):,} combinations or more were asked for; at most {most:,} are compared at once"
             )
         cases = [case | {name: value} for case in cases for value in options]
     return cases

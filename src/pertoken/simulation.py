@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,55 +23,16 @@ from pertoken.serving.operating import operate
 from pertoken.serving.trace import lengths_from_text
 from pertoken.serving.workload import Goals, Workload
 from pertoken.simulate.bill import Billed
-from pertoken.simulate.capacity import max_rate
+from pertoken.simulate.capacity import Highest, max_rate
+from pertoken.simulate.options import OPTIONS, REFUSED
+from pertoken.simulate.pools import Pools, simulate_pools
 from pertoken.simulate.records import Records
-from pertoken.simulate.run import Cluster, faster, simulate
+from pertoken.simulate.run import faster, simulate
+from pertoken.simulate.setup import Options
 from pertoken.simulate.traffic import Traffic, closed_loop, conversations, open_loop, read_profile
 
 DEFAULT_REQUESTS = 20_000
 DEFAULT_LOAD = 0.8
-REFUSED_KNOBS = (
-    "cached",
-    "prefix_cache",
-    "basis",
-    "utilisation",
-    "currency",
-)  # what a run finds out itself, or has no form for
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a simulation takes beyond knobs.
-
-    Parameters
-    ----------
-    requests : int or None
-        Requests to draw; of a trace, the first so many.
-    seed : int
-        Of all that is drawn.
-    burst : float
-        Coefficient of variation of the gaps between arrivals.
-    profile : str
-        24 hourly weights, or empty.
-    turns, think : float
-        Mean turns of a conversation, and seconds between them.
-    cluster : Cluster
-        Replicas and policies.
-    """
-
-    requests: int | None = None
-    seed: int = 0
-    burst: float = 1.0
-    profile: str = ""
-    turns: float = 1.0
-    think: float = 0.0
-    cluster: Cluster = Cluster()  # noqa: RUF009
-
-    def __post_init__(self) -> None:
-        if self.requests is not None and not 1 <= self.requests <= 100_000_000:
-            raise PertokenError(f"--requests is {self.requests:,}; it must be from 1 to 100,000,000")
-        if not 0 <= self.seed < 2**63:
-            raise PertokenError(f"--seed is {self.seed}; it must be from 0 to 2^63 - 1")
 
 
 class Case:
@@ -92,13 +53,15 @@ class Case:
 
     def __init__(self, knobs: Mapping[str, Any], options: Options) -> None:
         self.knobs, self.options = read_knobs(knobs), options
-        for name in REFUSED_KNOBS:
+        for name in REFUSED:
             if name in self.knobs:
                 raise PertokenError(
                     f"{KNOBS[name].flag} has no meaning in a simulation, which finds it out or shows idle time as a line; leave"
                     " it out"
                 )
         self.assumed: list[str] = []
+        if options.decode:
+            self.assumed.append("the decode pool never holds the prefill pool up, and KV moves at the network's rate whatever else does")
         self.trace = self._trace()
         self.lengths = self.trace.lengths if self.trace else self._lengths()
         self.goals = Goals(self.knobs.get("ttft", DEFAULT_TTFT), self.knobs.get("tpot", DEFAULT_TPOT))
@@ -114,6 +77,12 @@ class Case:
         ]  # fmt: skip
         if self.rate is None:
             self.assumed.append(f"no dollars: {self.rate_missing}")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Case:
+        """From knobs and options in one table, as the command or a scenario file has them."""
+        more = {name: value for name, value in given.items() if name in OPTIONS}
+        return cls({name: value for name, value in given.items() if name not in OPTIONS}, Options.of(more))
 
     def _trace(self) -> Traffic | None:
         if "trace" not in self.knobs:
@@ -158,7 +127,7 @@ class Case:
         if len(modes) > 1:
             raise PertokenError(f"--{' and --'.join(modes)} cannot be given together; leave all but one out")
         if rate is None and "load" in knobs:
-            rate = knobs["load"] * self.best_rate * o.cluster.replicas
+            rate = knobs["load"] * self.best_rate * o.replicas
         rate = knobs["rps"] if rate is None and "rps" in knobs else rate
         if self.trace:
             if "concurrency" in knobs:
@@ -171,7 +140,7 @@ class Case:
             return closed_loop(self.lengths, int(knobs["concurrency"]), count, o.seed, o.think)
         if rate is None:
             self.assumed.append(f"load of {DEFAULT_LOAD:g} of the highest rate that meets the goals in closed form")
-            rate = DEFAULT_LOAD * self.best_rate * o.cluster.replicas
+            rate = DEFAULT_LOAD * self.best_rate * o.replicas
         if o.turns > 1.0:
             return conversations(self.lengths, rate, count, o.turns, o.think, o.seed, o.burst)
         profile = read_profile(o.profile) if o.profile else None
@@ -179,36 +148,39 @@ class Case:
 
     def run(self, progress: Callable[[float], None] | None = None) -> Simulation:
         """Serve it."""
-        return self._billed(simulate(self.deployment, self.traffic(), self.options.cluster, self.draw, progress))
+        return self._billed(self._serve(self.traffic(), progress))
 
     def search(
         self, progress: Callable[[float], None] | None = None, tell: Callable[[str], None] | None = None
-    ) -> tuple[float, Simulation]:
-        """The highest rate that meets the goals, and its run."""
-        if "concurrency" in self.knobs:
-            raise PertokenError("--max-rate looks for a rate, and --concurrency sets requests in flight; leave one out")
+    ) -> Simulation:
+        """The run at the highest rate that meets the goals."""
+        for name, is_ in (("concurrency", "requests in flight"), ("rps", "one"), ("load", "one")):
+            if name in self.knobs:
+                raise PertokenError(f"--max-rate looks for a rate, and --{name} sets {is_}; leave one out")
+        guess = self.best_rate * self.options.replicas
+        highest, found = max_rate(
+            lambda rate: self._serve(self.traffic(rate), progress), lambda each: each[0], guess, self.goals, tell=tell
+        )
+        return self._billed(found, highest)
 
-        def at(rate: float) -> Records:
-            return simulate(self.deployment, self.traffic(rate), self.options.cluster, self.draw, progress)
+    def _serve(self, traffic: Traffic, progress: Callable[[float], None] | None) -> tuple[Records, Pools | None]:
+        o = self.options
+        if not o.decode:
+            return simulate(self.deployment, traffic, o.cluster, self.draw, progress), None
+        found = simulate_pools(self.deployment, traffic, o.cluster, o.decoding, self.draw, progress)
+        return found.whole, found
 
-        guess = self.best_rate * self.options.cluster.replicas
-        rate, found = max_rate(at, guess, self.goals, tell=tell)
-        return rate, self._billed(found)
-
-    def _billed(self, records: Records) -> Simulation:
-        rate: Rate | None = self.rate
+    def _billed(self, found: tuple[Records, Pools | None], highest: Highest | None = None) -> Simulation:
+        records, pools = found
         assumed = list(dict.fromkeys(self.assumed))
-        return Simulation(Billed(records, rate, self.draw, self.site), self.goals, assumed, self.scenario)
+        billed = Billed(records, self.rate, self.draw, self.site)
+        return Simulation(billed, self.goals, assumed, self.scenario, pools, highest)
 
     @property
     def scenario(self) -> dict[str, Any]:
         """Knobs and options that give the run again."""
-        o = self.options
-        found: dict[str, Any] = dict(self.knobs)
-        found["on"] = f"{self.deployment.accelerators}x{self.deployment.accelerator.name}"
-        plain = {name: getattr(o, name) for name in ("requests", "seed", "burst", "profile", "turns", "think")}
-        cluster = {name: getattr(o.cluster, name) for name in o.cluster.__dataclass_fields__}
-        return found | {k: v for k, v in plain.items() if v not in (None, "")} | cluster
+        machine = f"{self.deployment.accelerators}x{self.deployment.accelerator.name}"
+        return {**self.knobs, "on": machine, **self.options.given}
 
 
 def cut(traffic: Traffic, count: int) -> Traffic:

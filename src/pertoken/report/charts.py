@@ -240,7 +240,7 @@ def drawn(curves: Sequence[Curve], kind: str) -> Any:
 
 
 def picture(chart: Any, suffix: str) -> str | bytes:
-    """A chart as SVG or PNG.
+    """A chart, or its Vega-Lite definition, as SVG or PNG.
 
     Raises
     ------
@@ -253,7 +253,7 @@ def picture(chart: Any, suffix: str) -> str | bytes:
         raise PertokenError(
             "pictures need vl-convert-python; install it with: pip install 'pertoken[charts]'"
         ) from error
-    spec = chart.to_dict()
+    spec = chart if isinstance(chart, dict) else chart.to_dict()
     if suffix == ".svg":
         return str(vl_convert.vegalite_to_svg(spec))
     return bytes(vl_convert.vegalite_to_png(spec, scale=2))

@@ -1,39 +1,23 @@
-"""A simulation as text, JSON, rows, files and a chart."""
+"""A simulation as text, as plain data, and as rows."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from pertoken.errors import PertokenError
-from pertoken.report.charts import altair
-from pertoken.report.document import safe_cell
-from pertoken.report.export import as_html, as_markdown, write_whole
-from pertoken.report.text import bullets
+from pertoken.report.document import clean
+from pertoken.report.text import bullets, table
 from pertoken.serving.workload import Goals
 from pertoken.simulate.bill import Billed
+from pertoken.simulate.capacity import Highest
+from pertoken.simulate.pools import Pools
 from pertoken.simulate.records import Records
-from pertoken.units import format_money, format_seconds
+from pertoken.units import format_bytes, format_money, format_number, format_seconds
 
-FORMS = (".json", ".csv", ".parquet", ".html", ".md", ".txt", ".png", ".svg")
 LATENCIES = ("ttft", "tpot", "e2e")
-
-
-def clean(value: Any) -> Any:
-    """NaN and infinity as null, through lists and tables."""
-    if isinstance(value, dict):
-        return {key: clean(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
 
 
 class Simulation:
@@ -49,16 +33,39 @@ class Simulation:
         What was not given.
     scenario : mapping
         Knobs and options that give this run again.
+    pools : Pools, optional
+        Where prefill and decode were apart.
+    highest : Highest, optional
+        Where the rate was searched for.
     """
 
-    def __init__(self, billed: Billed, goals: Goals, assumed: list[str], scenario: dict[str, Any]) -> None:
+    def __init__(
+        self, billed: Billed, goals: Goals, assumed: list[str], scenario: dict[str, Any], pools: Pools | None = None,
+        highest: Highest | None = None,
+    ) -> None:  # fmt: skip
         self.billed, self.goals, self.assumed, self.scenario = billed, goals, assumed, scenario
+        self.pools, self.highest = pools, highest
 
     @property
     def records(self) -> Records:
         """The run."""
         return self.billed.records
 
+    @property
+    def partial(self) -> bool:
+        """Whether the run, or the search for its rate, was ended early."""
+        return self.records.partial or bool(self.highest and math.isinf(self.highest.within))
+
+    @property
+    def each(self) -> dict[str, Any]:
+        """Tokens, dollars (without idle time) and joules of each request that was answered."""
+        r, b, done = self.records, self.billed, self.records.done
+        return {
+            "input": r.traffic.input[done], "cached": r.hit[done], "output": r.traffic.output[done],
+            "usd": b.usd[done].sum(axis=1), "joules": b.joules[done].sum(axis=1),
+        }  # fmt: skip
+
+    @cached_property
     def document(self) -> dict[str, Any]:
         """All but single requests, SI units; latencies in seconds, money in dollars."""
         r, b = self.records, self.billed
@@ -67,7 +74,8 @@ class Simulation:
         joules = np.nansum(b.joules, axis=0) if b.draw else np.full(2, np.nan)
         inputs = tokens["input"] + tokens["cached"]
         found = {
-            "partial": r.partial,
+            "partial": self.partial,
+            **({"max_rate": vars(self.highest)} if self.highest else {}),
             "requests": {"sent": r.traffic.size, "answered": done, "refused": r.refused},
             "seconds": r.end,
             "rate": {
@@ -78,6 +86,7 @@ class Simulation:
                 "goals": {"ttft_s": self.goals.ttft, "tpot_s": self.goals.tpot},
             },
             **{f"{name}_s": r.percentiles(getattr(r, name)) for name in LATENCIES},
+            "per_request": {name: r.percentiles(values) for name, values in self.each.items()},
             "utilisation": r.utilisation,
             "batch": float(np.average(r.timeline.batch)) if r.timeline.batch.size else 0.0,
             "kv_occupancy": float(np.average(r.timeline.kv)) if r.timeline.kv.size else 0.0,
@@ -91,40 +100,86 @@ class Simulation:
             },
             "accelerator_s": r.accelerator_s,
             "energy": {"input_j": float(joules[0]), "output_j": float(joules[1]), "idle_j": b.idle_joules},
-            "timeline": {
-                "seconds": r.timeline.width,
-                **{name: [round(float(x), 6) for x in getattr(r.timeline, name)] for name in ("busy", "batch", "kv", "output")},
-            },
+            "timeline": _course(r),
+            **({"pools": self._pools(self.pools)} if self.pools else {}),
             "traffic": r.traffic.origin,
             "assumed": self.assumed,
             "scenario": self.scenario,
         }  # fmt: skip
         return clean(found)  # type: ignore[no-any-return]
 
+    def _pools(self, pools: Pools) -> dict[str, Any]:
+        """Each pool's part; their bills add up to the whole's."""
+        found: dict[str, Any] = {
+            "moved_bytes": pools.moved_bytes, "transfer_s": pools.transfer_s, "sending": pools.sending,
+            "waiting_kv": pools.waiting,
+        }  # fmt: skip
+        for name, r in (("prefill", pools.prefill), ("decode", pools.decode)):
+            if r is None:
+                continue
+            b = Billed(r, self.billed.rate, self.billed.draw, self.billed.site)
+            found[name] = {
+                "replicas": r.lanes // r.deployment.split.lanes, "utilisation": r.utilisation,
+                "batch": float(np.average(r.timeline.batch)), "kv_occupancy": float(np.average(r.timeline.kv)),
+                "preempted": r.counts["preempted"], "accelerator_s": r.paid_accelerator_s, "usd": b.bill, "idle_usd": b.idle_usd,
+                "timeline": _course(r),
+            }  # fmt: skip
+        return found
+
     def text(self) -> str:
         """For a terminal."""
-        d = self.document()
+        d = self.document
         dep, r = self.records.deployment, self.records
         lines = [
             f"{dep.model.name}, weights in {dep.precision.weights}, on "
             f"{dep.accelerators} x {dep.accelerator.name} ({dep.split}),"
-            f" replicas: {r.lanes // dep.split.lanes}, {dep.profile.title}",
+            f" replicas: {self.scenario['replicas']}, {dep.profile.title}",
             f"traffic: {r.traffic.origin}",
             "",
         ]
-        if r.partial:
-            lines.insert(0, "PARTIAL: the run was ended early; figures are of what was answered until then")
-        lines += [f"{'':12}{'mean':>10}{'p50':>10}{'p90':>10}{'p95':>10}{'p99':>10}"]
-        for name in LATENCIES:
-            row = d[f"{name}_s"]
-            lines.append(
-                f"{name.upper():12}"
-                + "".join(f"{format_seconds(v) if v is not None else '-':>10}" for v in row.values())
-            )
-        rate = d["rate"]
+        if self.partial:
+            ended = "run was ended early; figures are of what was answered until then"
+            if not r.partial:
+                ended = "search was ended early; a higher rate may meet the goals too"
+            lines.insert(0, f"PARTIAL: the {ended}")
+        if self.highest:
+            lines += [*self._highest(self.highest), ""]
+        lines += [*self._requests(d), "", *self._service(d)]
+        lines += ["", *self._money(d), ""]
+        if self.assumed:
+            lines += ["assumed (give it to change it)", *bullets(self.assumed)]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def _highest(self, highest: Highest) -> list[str]:
+        near = "" if math.isinf(highest.within) else f", to {highest.within:.1%}"
+        return [
+            f"highest rate {highest.rate:.4g}/s at which {highest.share:.0%} of requests are within TTFT {_goal(self.goals.ttft)}"
+            f" and TPOT {_goal(self.goals.tpot)}{near}; figures at that rate"
+        ]
+
+    def _requests(self, d: dict[str, Any]) -> list[str]:
+        """Latencies, tokens, dollars and joules of requests."""
+
+        def cells(values: dict[str, Any], shown: Any) -> list[str]:
+            return ["-" if v is None else shown(v) for v in values.values()]
+
+        rows = [["", *d["ttft_s"]]]
+        rows += [[name.upper(), *cells(d[f"{name}_s"], format_seconds)] for name in LATENCIES]
+        whole = {"input": "input tokens", "cached": "cached", "output": "output tokens"}
+        rows += [
+            [title, *cells(d["per_request"][name], lambda v: f"{v:,.0f}")]
+            for name, title in whole.items() if name != "cached" or d["tokens"]["cached"]
+        ]  # fmt: skip
+        for name, title, shown in (("usd", "$ a request", format_money), ("joules", "joules", format_number)):
+            if d["per_request"][name]["mean"] is not None:
+                rows.append([title, *cells(d["per_request"][name], shown)])
+        return [line.rstrip() for line in table(rows)]
+
+    def _service(self, d: dict[str, Any]) -> list[str]:
+        """Rates, goodput, and how busy everything is."""
+        r, rate = self.records, d["rate"]
         share = rate["goodput_per_s"] / rate["answered_per_s"] if rate["answered_per_s"] else 0.0
-        lines += [
-            "",
+        lines = [
             f"answered     {d['requests']['answered']:,} of {d['requests']['sent']:,} requests in {r.end:,.0f} s, "
             f"{rate['answered_per_s']:.4g}/s; {rate['input_tok_per_s']:,.0f} input and {rate['output_tok_per_s']:,.0f}"
             " output tokens/s",
@@ -133,15 +188,35 @@ class Simulation:
             f"utilisation  {r.utilisation:.1%} of paid time at work; {d['batch']:.1f} sequences decode and"
             f" {d['kv_occupancy']:.1%} of the KV memory is held on average; {r.counts['preempted']:,} preemptions",
         ]
+        if self.pools:
+            lines += self._pool_lines(d["pools"])
         if r.refused:
             lines.append(f"refused      {r.refused:,} requests, larger than the KV memory of a lane")
         if d["tokens"]["cached"]:
             whole = d["tokens"]["cached"] + d["tokens"]["input"]
             lines.append(f"cached       {d['tokens']['cached'] / whole:.1%} of input tokens found in prefix caches")
-        lines += ["", *self._money(d), ""]
-        if self.assumed:
-            lines += ["assumed (give it to change it)", *bullets(self.assumed)]
-        return "\n".join(lines).rstrip() + "\n"
+        return lines
+
+    def _pool_lines(self, pools: dict[str, Any]) -> list[str]:
+        lines = []
+        for name in ("prefill", "decode"):
+            if name in pools:
+                p = pools[name]
+                money = "" if p["usd"] is None else f", {format_money(p['usd'])} of the bill"
+                lines.append(
+                    f"{name:13}{p['replicas']:,} replicas, {p['utilisation']:.1%} of paid time at work,"
+                    f" {p['kv_occupancy']:.1%} of the KV memory held{money}"
+                )
+        lines.append(
+            f"KV moved     {format_bytes(pools['moved_bytes'])}, {format_seconds(pools['transfer_s'])} a request; an accelerator"
+            f" that prefills sends {pools['sending']:.1%} of the time"
+        )
+        if pools["waiting_kv"] > 1.0:
+            lines.append(
+                f"overrun      KV that waited for the decode pool came to {pools['waiting_kv']:,.1f} times the prefill pool's"
+                " memory, so a real one would stall: TTFT is too good; use more decode replicas"
+            )
+        return lines
 
     def _money(self, d: dict[str, Any]) -> list[str]:
         bill, paid = d["bill"], d["accelerator_s"]
@@ -160,15 +235,19 @@ class Simulation:
 
     def row(self) -> dict[str, Any]:
         """One line of a comparison."""
-        d = self.document()
+        d = self.document
         keys = {f"{name}_{at}_s": d[f"{name}_s"][at] for name in LATENCIES for at in ("mean", "p50", "p99")}
+        rate = d["rate"]
         return {
-            "model": self.records.deployment.model.name, "traffic": d["traffic"], "requests": d["requests"]["answered"],
-            "partial": d["partial"], "seconds": d["seconds"], "answered_per_s": d["rate"]["answered_per_s"],
-            "goodput_per_s": d["rate"]["goodput_per_s"], **keys, "utilisation": d["utilisation"], "batch": d["batch"],
+            "model": self.records.deployment.model.name, "traffic": d["traffic"], "answered": d["requests"]["answered"],
+            "partial": d["partial"], **({"max_rate_per_s": self.highest.rate} if self.highest else {}), "seconds": d["seconds"], "answered_per_s": rate["answered_per_s"],
+            "goodput_per_s": rate["goodput_per_s"],
+            "within_goals": rate["goodput_per_s"] / rate["answered_per_s"] if rate["answered_per_s"] else None, **keys, "utilisation": d["utilisation"], "batch": d["batch"],
             "kv_occupancy": d["kv_occupancy"], "preempted": d["counts"]["preempted"],
             **{f"{name}_usd_per_million": value for name, value in d["per_million"].items()},
             "idle_share": d["bill"]["idle_share"], "usd": d["bill"]["usd"],
+            "usd_per_request": d["per_request"]["usd"]["mean"], "joules_per_request": d["per_request"]["joules"]["mean"],
+            **({name: d["pools"][name] for name in ("moved_bytes", "transfer_s", "waiting_kv")} if self.pools else {}),
         }  # fmt: skip
 
     def columns(self) -> dict[str, Any]:
@@ -178,108 +257,18 @@ class Simulation:
             "arrival_s": r.arrival, "first_token_s": r.first, "finish_s": r.last, "input": r.traffic.input,
             "cached": r.hit, "output": r.traffic.output, "preempted": r.again, "lane": r.where,
             "input_usd": b.usd[:, 0], "cached_usd": b.usd[:, 1], "output_usd": b.usd[:, 2],
-            "joules": b.joules.sum(axis=1),
+            "usd": b.usd.sum(axis=1), "joules": b.joules.sum(axis=1),
         }  # fmt: skip
-
-    def chart(self) -> Any:
-        """Course of the run: batch, KV memory, time at work and output."""
-        alt, t = altair(), self.records.timeline
-        names = {
-            "batch": "sequences decoding", "kv": "KV memory held", "busy": "time at work", "output": "output tokens/s",
-        }  # fmt: skip
-        rows = [
-            {"t": (k + 0.5) * t.width, "of": title, "v": float(v)}
-            for key, title in names.items()
-            for k, v in enumerate(getattr(t, key))
-        ]
-        one = alt.Chart(alt.Data(values=rows)).mark_area(line=True, opacity=0.4).encode(
-            x=alt.X("t:Q", title="time [s]"), y=alt.Y("v:Q", title=None), color=alt.Color("of:N", legend=None),
-        ).properties(width=640, height=110)  # fmt: skip
-        d = self.records.deployment
-        title = f"{d.model.name} on {d.accelerators} x {d.accelerator.name}"
-        return (
-            one.facet(row=alt.Row("of:N", title=None, sort=list(names.values())))
-            .resolve_scale(y="independent")
-            .properties(title={"text": title, "subtitle": self.records.traffic.origin, "anchor": "start"})
-        )
 
 
 def _goal(seconds: float) -> str:
     return format_seconds(seconds) if math.isfinite(seconds) else "any"
 
 
-def as_text(runs: list[Simulation]) -> str:
-    """One run in full, or several one after another."""
-    return "\n".join(run.text() for run in runs)
-
-
-def to_json(runs: list[Simulation]) -> str:
-    """One document, or ``cases`` of several."""
-    found = [run.document() for run in runs]
-    return json.dumps(found[0] if len(found) == 1 else {"cases": found}, indent=2, allow_nan=False) + "\n"
-
-
-def to_csv(runs: list[Simulation]) -> str:
-    """A line for each run."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    rows = [run.row() for run in runs]
-    writer.writerow(rows[0])
-    writer.writerows([safe_cell("" if v is None else v) for v in row.values()] for row in rows)
-    return out.getvalue()
-
-
-def _requests_csv(run: Simulation) -> str:
-    columns = run.columns()
-    out = io.StringIO()
-    out.write(",".join(columns) + "\n")
-    cells = [[_cell(v) for v in values.tolist()] for values in columns.values()]
-    out.writelines(",".join(line) + "\n" for line in zip(*cells, strict=True))
-    return out.getvalue()
-
-
-def _cell(value: Any) -> str:
-    return "" if value != value else repr(value)  # noqa: PLR0124 - NaN
-
-
-def _requests_parquet(run: Simulation) -> bytes:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise PertokenError(
-            "Parquet files need pyarrow; install it with: pip install pyarrow, or write .csv"
-        ) from error
-    out = io.BytesIO()
-    table = pyarrow.table(run.columns()).replace_schema_metadata(
-        {"partial": str(run.records.partial).lower(), "traffic": run.records.traffic.origin}
-    )
-    parquet.write_table(table, out)
-    return out.getvalue()
-
-
-def write(runs: list[Simulation], path: Path) -> None:
-    """A file by its suffix: .csv and .parquet hold single requests, .png and .svg the course of the run.
-
-    Raises
-    ------
-    PertokenError
-        When the form takes one run and there are several, or the place cannot be written.
-    """
-    suffix = path.suffix.lower()
-    if len(runs) > 1 and suffix in (".parquet", ".png", ".svg"):
-        raise PertokenError(f"{suffix} holds one run, and there are {len(runs)}; write .json or .csv, or run one")
-    if suffix == ".json":
-        write_whole(path, to_json(runs))
-    elif suffix == ".csv":
-        write_whole(path, _requests_csv(runs[0]) if len(runs) == 1 else to_csv(runs))
-    elif suffix == ".parquet":
-        write_whole(path, _requests_parquet(runs[0]))
-    elif suffix in (".png", ".svg"):
-        out: Any = io.BytesIO() if suffix == ".png" else io.StringIO()
-        runs[0].chart().save(out, format=suffix[1:], **({"scale_factor": 2} if suffix == ".png" else {}))
-        write_whole(path, out.getvalue())
-    else:
-        form = {".md": as_markdown, ".html": as_html}.get(suffix)
-        shown = as_text(runs)
-        write_whole(path, form(shown, "A simulation") if form else shown)
+def _course(r: Records) -> dict[str, Any]:
+    """A timeline as plain data."""
+    names = ("busy", "batch", "kv", "output")
+    return {
+        "seconds": r.timeline.width,
+        **{name: [round(float(x), 6) for x in getattr(r.timeline, name)] for name in names},
+    }

@@ -1,0 +1,1 @@
+"""Many simulations: on all cores of this machine, or on a Ray cluster."""
