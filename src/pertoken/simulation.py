@@ -14,7 +14,6 @@ from pertoken.engine.assumptions import assumptions
 from pertoken.errors import PertokenError
 from pertoken.knobs import KNOBS, read_knobs
 from pertoken.money.energy import Draw
-from pertoken.money.rate import Rate
 from pertoken.money.site import Site
 from pertoken.report.simulation import Simulation
 from pertoken.scenario import DEFAULT_TPOT, DEFAULT_TTFT, Resolver
@@ -28,7 +27,7 @@ from pertoken.simulate.options import OPTIONS, REFUSED
 from pertoken.simulate.pools import Pools, simulate_pools
 from pertoken.simulate.records import Records
 from pertoken.simulate.run import faster, simulate
-from pertoken.simulate.setup import Options
+from pertoken.simulate.setup import Options, read_options
 from pertoken.simulate.traffic import Traffic, closed_loop, conversations, open_loop, read_profile
 
 DEFAULT_REQUESTS = 20_000
@@ -61,7 +60,10 @@ class Case:
                 )
         self.assumed: list[str] = []
         if options.decode:
-            self.assumed.append("the decode pool never holds the prefill pool up, and KV moves at the network's rate whatever else does")
+            self.assumed += [
+                "the decode pool never holds the prefill pool up",
+                "KV moves at the network's rate whatever else does",
+            ]
         self.trace = self._trace()
         self.lengths = self.trace.lengths if self.trace else self._lengths()
         self.goals = Goals(self.knobs.get("ttft", DEFAULT_TTFT), self.knobs.get("tpot", DEFAULT_TPOT))
@@ -181,6 +183,19 @@ class Case:
         """Knobs and options that give the run again."""
         machine = f"{self.deployment.accelerators}x{self.deployment.accelerator.name}"
         return {**self.knobs, "on": machine, **self.options.given}
+
+
+def check(given: Mapping[str, Any]) -> None:
+    """Refuse a value that no run could take, before any is begun.
+
+    Raises
+    ------
+    PertokenError
+        A sentence with the value, the allowed range and what to do.
+    """
+    more = {name: value for name, value in given.items() if name in OPTIONS}
+    read_knobs({name: value for name, value in given.items() if name not in OPTIONS})
+    read_options(more)
 
 
 def cut(traffic: Traffic, count: int) -> Traffic:

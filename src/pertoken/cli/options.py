@@ -64,8 +64,12 @@ WHAT_IF = "no-kv-cache, kv-fp8, window:4096, speculative:2.5 and so on, or all: 
 
 
 def read_cases(
-    model: tuple[str, ...], scenario: str | None, given: Mapping[str, tuple[str, ...]], example: str,
-    more: Collection[str] = (), most: int = 0,
+    model: tuple[str, ...],
+    scenario: str | None,
+    given: Mapping[str, tuple[str, ...]],
+    example: str,
+    more: Collection[str] = (),
+    most: int = 0,
 ) -> list[dict[str, Any]]:
     """The cases that knobs and a scenario file come to: every combination of what was given more than once.
 
@@ -99,7 +103,9 @@ def _read_scenario(name: str, more: Collection[str]) -> list[dict[str, list[Any]
         raise PertokenError("cases of a scenario must be tables; write [[cases]] above the knobs of each")
     if "cases" in found and len(found) > 1:
         raise PertokenError("a scenario holds either knobs or [[cases]]; move the knobs into the cases")
-    return [{key: value if isinstance(value, list) else [value] for key, value in _known(t, more).items()} for t in tables]
+    return [
+        {key: value if isinstance(value, list) else [value] for key, value in _known(t, more).items()} for t in tables
+    ]
 
 
 def _known(table: dict[str, Any], more: Collection[str]) -> dict[str, Any]:

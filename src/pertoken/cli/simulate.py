@@ -24,7 +24,9 @@ MOST_CASES = 10_000
 @click.option(
     "--max-rate", "search", is_flag=True, help="Find the highest rate at which 99% of requests meet the goals."
 )
-@click.option("--scenario", metavar="FILE.toml", help="Read knobs and options from a file; those given here come first.")
+@click.option(
+    "--scenario", metavar="FILE.toml", help="Read knobs and options from a file; those given here come first."
+)
 @click.option("--keep", metavar="FOLDER", help="Of several cases: keep finished ones there, and go on from them.")
 @click.option("--workers", type=int, default=0, help="Processes for several cases (default: one a core).")
 @click.option("--on-ray", metavar="ADDRESS", help="Run cases on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.")
@@ -32,9 +34,9 @@ MOST_CASES = 10_000
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a line for each case.")
 @click.option(
     "-o", "--output-file", "target", metavar="FILE",
-    help="Also write all figures as .json, text as .md .html .txt, the scenario as .toml, single requests as .csv .jsonl .parquet,"
-    " or the course of the run as .png .svg. Of several cases: .json .csv .md .html .txt, or latency and cost against load as"
-    " .png .svg.",
+    help="Also write all figures as .json, text as .md .html .txt, the scenario as .toml, single requests as .csv .jsonl"
+    " .parquet, or the course of the run as .png .svg. Of several cases: .json .csv .md .html .txt, or latency and cost against load"
+    " as .png .svg.",
 )  # fmt: skip
 def simulate(
     model: tuple[str, ...], search: bool, scenario: str | None, keep: str | None, workers: int, on_ray: str | None,

@@ -17,6 +17,7 @@ from pertoken.report.charts import PICTURES, picture
 from pertoken.report.export import as_html, as_markdown, write_whole
 from pertoken.report.place import place
 from pertoken.report.simulation_cases import Row
+from pertoken.simulation import check
 from pertoken.sweeping.cells import Cell, make_folder, run_cells
 
 FORMS = (".json", ".csv", ".md", ".html", ".txt", *PICTURES)
@@ -38,6 +39,8 @@ def sweep(
         if workers:
             raise PertokenError("--workers is of this machine, and --on-ray has its own; leave one out")
         cluster = partial(Cluster, on_ray)
+    for case in cases:
+        check(case)
     if folder:
         make_folder(folder)
     first_use()

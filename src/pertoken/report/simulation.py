@@ -237,13 +237,13 @@ class Simulation:
         """One line of a comparison."""
         d = self.document
         keys = {f"{name}_{at}_s": d[f"{name}_s"][at] for name in LATENCIES for at in ("mean", "p50", "p99")}
-        rate = d["rate"]
+        rate, highest = d["rate"], {"max_rate_per_s": self.highest.rate} if self.highest else {}
+        within = rate["goodput_per_s"] / rate["answered_per_s"] if rate["answered_per_s"] else None
         return {
             "model": self.records.deployment.model.name, "traffic": d["traffic"], "answered": d["requests"]["answered"],
-            "partial": d["partial"], **({"max_rate_per_s": self.highest.rate} if self.highest else {}), "seconds": d["seconds"], "answered_per_s": rate["answered_per_s"],
-            "goodput_per_s": rate["goodput_per_s"],
-            "within_goals": rate["goodput_per_s"] / rate["answered_per_s"] if rate["answered_per_s"] else None, **keys, "utilisation": d["utilisation"], "batch": d["batch"],
-            "kv_occupancy": d["kv_occupancy"], "preempted": d["counts"]["preempted"],
+            "partial": d["partial"], **highest, "seconds": d["seconds"], "answered_per_s": rate["answered_per_s"],
+            "goodput_per_s": rate["goodput_per_s"], "within_goals": within, **keys, "utilisation": d["utilisation"],
+            "batch": d["batch"], "kv_occupancy": d["kv_occupancy"], "preempted": d["counts"]["preempted"],
             **{f"{name}_usd_per_million": value for name, value in d["per_million"].items()},
             "idle_share": d["bill"]["idle_share"], "usd": d["bill"]["usd"],
             "usd_per_request": d["per_request"]["usd"]["mean"], "joules_per_request": d["per_request"]["joules"]["mean"],

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-
 from pertoken.errors import PertokenError
 from pertoken.knobs import KNOBS
 from pertoken.report.charts import COLOURS, altair
@@ -27,6 +26,7 @@ AXES = {
 LINES = [COLOURS[k] for k in (1, 2, 5, 6, 3, 0, 8, 7)]  # of cases: those that are told apart on white first
 STATISTICS = ("mean", "p50", "p99")
 KINDS = ("input", "cached", "output")
+TITLES = {"statistic": "of requests", "kind": "tokens"}
 MOST_LINES = len(LINES)
 WIDTH, HEIGHT = 380, 200
 
@@ -61,19 +61,29 @@ def course_spec(title: str, subtitle: Sequence[str], pools: bool = False) -> Spe
         ("kv", "KV memory held", "%", 1.0), ("busy", "time at work", "%", 1.0),
     )  # fmt: skip
     colour = alt.Color(
-        "pool:N", title="pool", sort=["prefill", "decode"], scale=alt.Scale(domain=["prefill", "decode"], range=LINES[:2])
+        "pool:N",
+        title="pool",
+        sort=["prefill", "decode"],
+        scale=alt.Scale(domain=["prefill", "decode"], range=LINES[:2]),
     )
     charts = []
     for k, (field, name, form, most) in enumerate(panels):
         last = k == len(panels) - 1
-        x = alt.X("t:Q", title="time [s]" if last else None, axis=alt.Axis(labels=last, format="~s" if last else ""))
+        x = alt.X(
+            "t:Q",
+            title="time [s]" if last else None,
+            scale=alt.Scale(nice=False),
+            axis=alt.Axis(labels=last, format="~s" if last else ""),
+        )
         scale = alt.Scale(domain=[0.0, most]) if most else alt.Undefined
         y = alt.Y(f"{field}:Q", title=name, scale=scale, axis=alt.Axis(format=form, tickCount=4, titleLimit=130))
         base = alt.Chart(alt.NamedData("course"))
         if pools:
             one = base.mark_line(strokeWidth=1.2).encode(x=x, y=y, color=colour)
         else:
-            one = base.mark_area(line={"color": LINES[0], "strokeWidth": 1}, color=LINES[0], opacity=0.35).encode(x=x, y=y)
+            one = base.mark_area(line={"color": LINES[0], "strokeWidth": 1}, color=LINES[0], opacity=0.35).encode(
+                x=x, y=y
+            )
         charts.append(one.properties(width=2 * WIDTH, height=100))
     return _titled(alt.vconcat(*charts, spacing=14), title, subtitle)
 
@@ -97,10 +107,14 @@ def axis_of(cases: Sequence[Mapping[str, Any]]) -> str:
     """
     found = [name for name in AXES if len({str(case[name]) for case in cases if name in case}) > 1]
     if not found:
-        raise PertokenError("a chart of several cases is against --load, --rps or --concurrency; give one more than once, or -o x.csv")
+        raise PertokenError(
+            "a chart of several cases is against --load, --rps or --concurrency; give one more than once, or -o x.csv"
+        )
     lines = {str(given(dict(case), [found[0], "seed"])) for case in cases}
     if len(lines) > MOST_LINES:
-        raise PertokenError(f"{len(lines):,} lines cannot be told apart in a chart; draw at most {MOST_LINES}, or -o x.csv")
+        raise PertokenError(
+            f"{len(lines):,} lines cannot be told apart in a chart; draw at most {MOST_LINES}, or -o x.csv"
+        )
     return found[0]
 
 
@@ -142,7 +156,48 @@ def _point(row: Row, name: str, at: Row) -> list[Row]:
     return [at | {"v": value, "low": max(value - spread, value / 100.0), "high": value + spread}]
 
 
-def load_spec(axis: str, lines: Sequence[str], title: str, subtitle: Sequence[str], kinds: Sequence[str] = KINDS) -> Spec:
+class _Panels:
+    """Panels against load: a colour for each of several lines, or for each kind of figure where there is one line."""
+
+    def __init__(self, axis: str, lines: Sequence[str], bands: bool) -> None:
+        self.alt, self.lines, self.bands = altair(), list(lines), bands
+        scale = self.alt.Scale(zero=False, nice=False, padding=8)
+        form = self.alt.Axis(format="%" if axis == "load" else "~s")
+        self.x = self.alt.X("x:Q", title=AXES[axis], scale=scale, axis=form)
+
+    def colour(self, by: str, order: Sequence[str]) -> dict[str, Any]:
+        """Colour and dash of a panel whose figures differ in ``by``."""
+        alt, stroke = self.alt, {"symbolType": "stroke", "symbolStrokeWidth": 2, "symbolOpacity": 1, "symbolSize": 300}
+        kinds = {"title": TITLES[by] if by else None, "sort": list(order), "legend": alt.Legend(**stroke)}
+        if len(self.lines) == 1:
+            scale = alt.Scale(domain=list(order), range=LINES[: len(order)])
+            return {"color": alt.Color(f"{by}:N", scale=scale, **kinds) if by else alt.value(COLOURS[-1])}
+        legend = alt.Legend(orient="bottom", columns=3, labelLimit=360, **stroke)
+        scale = alt.Scale(domain=self.lines, range=LINES[: len(self.lines)])
+        colour = {"color": alt.Color("line:N", title=None, sort=self.lines, scale=scale, legend=legend)}
+        if not by:
+            return colour
+        dashes = alt.Scale(domain=list(order), range=[[1, 0], [2, 2], [7, 3]][: len(order)])
+        return colour | {"strokeDash": alt.StrokeDash(f"{by}:N", scale=dashes, **kinds)}
+
+    def panel(self, base: Any, y: Any, by: str = "", order: Sequence[str] = ()) -> Any:
+        """Lines, their points, and bands of their intervals."""
+        shown = self.colour(by, order)
+        plain = {"x": self.x, "color": shown["color"], "detail": [f"{by}:N"] if by else []}
+        layers = [
+            base.mark_line().encode(x=self.x, y=y, **shown),
+            base.mark_point(filled=True, size=24, opacity=1).encode(y=y, **plain),
+        ]
+        if self.bands:
+            low = y.copy()
+            low.shorthand = "low:Q"
+            layers.insert(0, base.mark_area(opacity=0.15).encode(y=low, y2="high:Q", **plain))
+        return self.alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+
+
+def load_spec(
+    axis: str, lines: Sequence[str], title: str, subtitle: Sequence[str], kinds: Sequence[str] = KINDS, bands: bool = False
+) -> Spec:  # fmt: skip
     """TTFT, TPOT, cost and idle share against load; its data is named as `load_rows` does.
 
     Parameters
@@ -156,39 +211,37 @@ def load_spec(axis: str, lines: Sequence[str], title: str, subtitle: Sequence[st
     subtitle : sequence of str
         On what.
     kinds : sequence of str
-        Tokens that have a price.
+        Tokens that have a price; without any there is no panel of cost.
+    bands : bool
+        Whether intervals are drawn.
     """
-    alt = altair()
-    several = len(lines) > 1
-    x = alt.X("x:Q", title=AXES[axis], scale=alt.Scale(zero=False, nice=False, padding=8), axis=alt.Axis(format="~s" if axis != "load" else "%"))  # noqa: E501
+    alt, panels = altair(), _Panels(axis, lines, bands)
 
-    def panel(data: str, by: str | None, order: Sequence[str], y: str, name: str, log: bool, form: str) -> Any:
-        base = alt.Chart(alt.NamedData(data))
-        if by == "statistic":
-            base = base.transform_filter(alt.datum.of == y)
-        scale = alt.Scale(type="log", nice=False, padding=6) if log else alt.Scale(domainMin=0.0)
-        up = alt.Axis(format=form, titleLimit=240, tickCount=6)
-        colour = alt.Color("line:N", title=None, sort=list(lines), scale=alt.Scale(domain=list(lines), range=LINES),
-                           legend=alt.Legend(orient="bottom", columns=2, labelLimit=360)) if several else alt.value(LINES[0])  # fmt: skip
-        dash: Any = alt.value([1, 0])
-        if by and several:
-            dash = alt.StrokeDash(f"{by}:N", title=None, sort=list(order), scale=alt.Scale(domain=list(order), range=[[1, 0], [2, 2], [7, 3]]))
-        elif by:
-            colour = alt.Color(f"{by}:N", title=None, sort=list(order), scale=alt.Scale(domain=list(order), range=[LINES[0], LINES[2], LINES[1]]))
-        enc = {"x": x, "color": colour, "detail": [f"{by}:N"] if by else []}
-        line = base.mark_line(point={"size": 22}).encode(y=alt.Y("v:Q", title=name, scale=scale, axis=up), strokeDash=dash, **enc)
-        band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", scale=scale, title=name, axis=up), y2="high:Q", **enc)
-        return (band + line).properties(width=WIDTH, height=HEIGHT)
+    def up(name: str, form: str, scale: Any) -> Any:
+        return alt.Y("v:Q", title=name, scale=scale, axis=alt.Axis(format=form, titleLimit=HEIGHT + 20, tickCount=6))
 
+    logarithmic = alt.Scale(type="log", nice=False, padding=6)
     latency = [
-        panel("latency", "statistic", STATISTICS, of, f"{of.upper()} [s]", True, "~g") for of in ("ttft", "tpot")
+        panels.panel(
+            alt.Chart(alt.NamedData("latency")).transform_filter(alt.datum.of == of),
+            up(f"{of.upper()} [s]", "~g", logarithmic), "statistic", STATISTICS,
+        )
+        for of in ("ttft", "tpot")
+    ]  # fmt: skip
+    money = up("$ per million tokens, without idle", "$~g", logarithmic)
+    cost = [panels.panel(alt.Chart(alt.NamedData("cost")), money, "kind", kinds)] if kinds else []
+    share = up("idle share of the bill", "%", alt.Scale(domain=[0.0, 1.0]))
+    idle = panels.panel(alt.Chart(alt.NamedData("idle")), share)
+    rows = [
+        alt.hconcat(*found, spacing=30).resolve_scale(color="shared", strokeDash="shared")
+        for found in (latency, [*cost, idle])
     ]
-    cost = panel("cost", "kind", kinds, "", "$ per million tokens, idle time apart", True, "$~g")
-    idle = panel("idle", None, (), "", "idle share of the bill", False, "%")
-    left = alt.hconcat(*latency, spacing=30).resolve_scale(color="shared", strokeDash="shared")
-    right = alt.hconcat(cost, idle, spacing=30).resolve_scale(color="shared", strokeDash="shared")
-    scales = {"color": "shared"} if several else {"color": "independent"}
-    return _titled(alt.vconcat(left, right, spacing=24).resolve_scale(**scales, strokeDash="independent"), title, subtitle)
+    whole = alt.vconcat(*rows, spacing=24)
+    return _titled(
+        whole.resolve_scale(color="shared" if len(lines) > 1 else "independent", strokeDash="independent"),
+        title,
+        subtitle,
+    )
 
 
 def against_load(rows: Sequence[Row]) -> Spec:
@@ -208,10 +261,10 @@ def against_load(rows: Sequence[Row]) -> Spec:
         subtitle.append(f"{failed:,} of {len(rows):,} cases have no result and are left out")
     kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in data["cost"])]
     title = f"{model}{on}: latency and cost against load"
-    return load_spec(axis, lines, title, subtitle, kinds) | {"datasets": data}
+    return load_spec(axis, lines, title, subtitle, kinds, seeds > 1) | {"datasets": data}
 
 
 def _titled(chart: Any, title: str, subtitle: Sequence[str]) -> Spec:
-    shown = {"text": title, "subtitle": list(subtitle), "anchor": "start"}
+    shown = {"text": title, "subtitle": list(subtitle), "anchor": "start", "offset": 12}
     found: Spec = chart.properties(title=shown).configure_axis(gridOpacity=0.5).to_dict()
     return found

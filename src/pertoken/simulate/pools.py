@@ -88,7 +88,9 @@ def simulate_pools(
     level = {"level": traffic.level[go]} if traffic.level.size else {}
     later = Traffic(ready[order], traffic.input[go], traffic.output[go], traffic.origin, **level)
     second = simulate(deployment, later, decode, draw, halves[1], ready=True)
-    whole, (first, second) = _joined(traffic, first, replace(second, traffic=replace(later, output=later.output - 1)), go)
+    whole, (first, second) = _joined(
+        traffic, first, replace(second, traffic=replace(later, output=later.output - 1)), go
+    )
     memory = capacity(deployment, single, prefill.block) * prefill.block * first.lanes
     return Pools(
         whole, first, second, float(each[go].sum()) * deployment.split.tp, float(seconds[go].mean()),

@@ -49,9 +49,13 @@ class Options:
         if not self.decode:
             return
         if self.cluster.crowd:
-            raise PertokenError("--crowd starts and stops replicas of one pool; leave it out, or give --replicas one number")
+            raise PertokenError(
+                "--crowd starts and stops replicas of one pool; leave it out, or give --replicas one number"
+            )
         if self.turns > 1.0:
-            raise PertokenError("--turns needs one pool, as answers decide when the next turn comes; give --replicas one number")
+            raise PertokenError(
+                "--turns needs one pool, as answers decide when the next turn comes; give --replicas one number"
+            )
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Options:
@@ -62,12 +66,12 @@ class Options:
         PertokenError
             A sentence with the value, the allowed range and what to do.
         """
-        read = {name: OPTIONS[name].read(_plain(value)) for name, value in given.items()}
+        read = read_options(given)
         found = {k: v for k, v in read.items() if OPTIONS[k].group == "run"}
         cluster = {k: v for k, v in read.items() if k in ("route", "priorities", "block", "crowd", "least")}
         cluster |= {f"{k}_s": read[k] for k in ("start", "patience") if k in read}
         cluster["prefix_cache"] = read.get("reuse_prefixes") == "yes"
-        replicas, decode = pools(read.get("replicas", "1"))
+        replicas, decode = read.get("replicas", (1, 0))
         return cls(**found, cluster=Cluster(replicas, **cluster), decode=decode)
 
     @property
@@ -93,6 +97,12 @@ class Options:
             "reuse_prefixes": "yes" if c.prefix_cache else "no", "priorities": c.priorities, "block": c.block,
             "crowd": c.crowd, "start": c.start_s, "patience": c.patience_s, "least": c.least,
         }  # fmt: skip
+
+
+def read_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Each value checked and converted; replicas as those that serve, or that prefill and that decode."""
+    read = {name: OPTIONS[name].read(_plain(value)) for name, value in given.items()}
+    return read | ({"replicas": pools(read["replicas"])} if "replicas" in read else {})
 
 
 def _plain(value: Any) -> Any:

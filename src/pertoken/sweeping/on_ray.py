@@ -22,7 +22,9 @@ PROBE = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False, log
 def task(function: Callable[[Any], dict[str, Any]], cell: Any, version: str, folder: str) -> dict[str, Any]:
     """One cell on a node, which has to have the same pertoken; relative files are looked for where the sweep began."""
     if version != __version__:
-        return {"error": f"a node of the cluster has pertoken {__version__}, and the sweep is of {version}; install that"}
+        return {
+            "error": f"a node of the cluster has pertoken {__version__}, and the sweep is of {version}; install that"
+        }
     if Path(folder).is_dir():
         os.chdir(folder)
     return function(cell)
@@ -91,6 +93,6 @@ def unreachable(address: str, said: str) -> PertokenError:
     """A sentence with the last that Ray said."""
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "it ended without a word")
     return PertokenError(
-        f"--on-ray {address[:60]!r}: no Ray cluster can be used there ({last.strip()[:240]}); give the address of one that runs, or"
-        " leave it out for all cores of this machine"
+        f"--on-ray {address[:60]!r}: no Ray cluster can be used there ({last.strip()[:240]}); give the address of one that runs,"
+        " or leave it out for all cores of this machine"
     )
