@@ -26,7 +26,7 @@ def test_json_adds_up_and_is_the_same_each_time() -> None:
     assert not found["partial"]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json", ".html", ".md", ".svg"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".json", ".html", ".md", ".svg"])
 def test_files(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"run{suffix}"
     run(*JOB, "--concurrency", "8", "-o", str(path))
@@ -38,6 +38,68 @@ def test_files(tmp_path: Path, suffix: str) -> None:
         assert all(float(r["finish_s"]) >= float(r["first_token_s"]) > float(r["arrival_s"]) for r in rows)
 
 
+def test_records_hold_the_same_in_each_form(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    paths = [tmp_path / f"run{suffix}" for suffix in (".csv", ".jsonl", ".parquet")]
+    for path in paths:
+        bill = json.loads(run(*JOB, "--load", "0.5", "--json", "-o", str(path)).out)["bill"]
+    with paths[0].open() as file:
+        plain = [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
+    lines = [json.loads(line) for line in paths[1].read_text().splitlines()]
+    assert plain == lines == parquet.read_table(paths[2]).to_pylist()
+    wanted = {"arrival_s", "first_token_s", "finish_s", "input", "cached", "output", "usd", "joules"}
+    assert wanted <= set(lines[0])
+    assert sum(line["usd"] for line in lines) + bill["idle_usd"] == pytest.approx(bill["usd"], rel=1e-9)
+    assert all(line["joules"] > 0 for line in lines)
+
+
+def test_a_scenario_gives_the_run_again(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    options = ("--replicas", "2:1", "--burst", "2", "--seed", "7", "--rps", "20", "--block", "32", "--ttft", "1s")
+    first = run(*JOB, *options, "--json", "-o", str(path))
+    again = run("simulate", "--scenario", str(path), "--json")
+    assert again.out == first.out
+    path.write_text('model = "llama-3.1-8b"\nreuse_prefixes = true\nturns = 2\nrequests = 100\n')
+    assert json.loads(run("simulate", "--scenario", str(path), "--json").out)["tokens"]["cached"] > 0
+
+
+def test_pools_add_up(tmp_path: Path) -> None:
+    given = (*JOB, "--replicas", "2:1", "--rps", "30", "--rate", "power:0.12")
+    found = json.loads(run(*given, "--json", "-o", str(tmp_path / "x.svg")).out)
+    pools = found["pools"]
+    assert pools["prefill"]["usd"] + pools["decode"]["usd"] == pytest.approx(found["bill"]["usd"], rel=1e-9)
+    assert abs(found["bill"]["residual"]) <= 1e-9 * found["bill"]["usd"]
+    assert found["requests"]["answered"] == 300
+    assert pools["moved_bytes"] > 0 and pools["transfer_s"] > 0
+    slow = json.loads(run(*given, "--network", "2GB/s", "--json").out)
+    assert slow["pools"]["transfer_s"] == pytest.approx(25 * pools["transfer_s"])
+    assert slow["e2e_s"]["mean"] > found["e2e_s"]["mean"]
+
+
+def test_a_decode_pool_that_is_overrun_is_told() -> None:
+    found = run(*JOB, "--replicas", "1:1", "--rps", "200", "--input", "8000", "--output", "1000")
+    assert "a real one would stall" in found.out
+    assert "a real one would stall" not in run(*JOB, "--replicas", "1:1", "--rps", "2").out
+
+
+@pytest.mark.parametrize("replicas", ["2", "1:1"])
+def test_highest_rate_with_its_price(replicas: str) -> None:
+    job = ("simulate", "llama-3.1-8b", "--on", "1xh100-sxm", "--requests", "1500", "--replicas", replicas)
+    goals = ("--ttft", "500ms", "--tpot", "30ms")
+    found = json.loads(run(*job, *goals, "--max-rate", "--json").out)
+    rate = found["max_rate"]["rate"]
+    assert 0 <= found["max_rate"]["within"] < 0.01
+    assert found["per_million"]["output"] > 0
+
+    def good(at: float) -> float:
+        one = json.loads(run(*job, *goals, "--rps", repr(at), "--json").out)
+        return float(one["rate"]["goodput_per_s"] * one["seconds"] / 1500)
+
+    assert good(rate) >= 0.99
+    assert good(rate * (1 + found["max_rate"]["within"])) < 0.99, "negative control"
+
+
 def test_cases_are_kept_and_one_that_fails_is_told(tmp_path: Path) -> None:
     keep = tmp_path / "kept"
     given = (*JOB, "--load", "0.3", "--on", "1xt4", "--keep", str(keep), "--workers", "1", "--json")
@@ -45,6 +107,7 @@ def test_cases_are_kept_and_one_that_fails_is_told(tmp_path: Path) -> None:
     rows = json.loads(found.out)["cases"]
     assert [bool(row["error"]) for row in rows] == [False, True]
     assert "case 2" in found.err
+    assert found.code == 1
     assert len(list(keep.glob("*.json"))) == 1
     assert json.loads(run(*given).out)["cases"] == rows
 
@@ -55,6 +118,14 @@ def test_cases_are_kept_and_one_that_fails_is_told(tmp_path: Path) -> None:
         (("--route", "best"), "--route is 'best'"), (("--reuse-prefixes",), "--reuse-prefixes needs"),
         (("--requests", "0"), "--requests is 0"), (("--burst", "-1"), "--burst is -1"), (("--profile", "1,2"), "24 hourly"),
         (("--trace", "/nowhere.csv"), "is no file"), (("--replicas", "0"), "--replicas is 0"),
+        (("--replicas", "0:0"), "two such as 4:2"), (("--replicas", "4:"), "two such as 4:2"),
+        (("--replicas", "9" * 50), "two such as 4:2"), (("--replicas", "2:1", "--concurrency", "4"), "no closed loop"),
+        (("--replicas", "2:1", "--turns", "3"), "--turns needs one pool"), (("--replicas", "2:1", "--crowd", "3"), "--crowd"),
+        (("--replicas", "2:1", "--reuse-prefixes"), "--reuse-prefixes needs"), (("--seed", "x"), "--seed is 'x'"),
+        (("--seed", "1.5"), "--seed is 1.5"), (("--max-rate", "--rps", "4"), "--rps sets one; leave"),
+        (("--rps", "1", "--rps", "2", "--seed", "-1"), "--seed is -1"), (("--seed", "1", "--seed", "2", "-o", "x.svg"), "against"),
+        (("--rps", "1", "--rps", "2", "-o", "x.parquet"), "no known form"), (("--rps", "1", "--keep", "/dev/null/x"), "--keep"),
+        (tuple(f"--seed={k}" for k in range(20_000)), "at most 10,000"),
         (("--rps", "1", "--load", "0.5"), "together"),
         (("-o", "x.exe"), "no known form"), (("--cached", "0.5"), "--cached has no meaning"),
         (("--route", "prefix-aware"), "add --reuse-prefixes"), (("--max-rate", "--concurrency", "4"), "leave one out"),

@@ -11,7 +11,7 @@ from pertoken.money.rate import Rate, rent
 from pertoken.money.site import Site
 from pertoken.serving.lengths import Lengths
 from pertoken.simulate.bill import Billed
-from pertoken.simulate.pools import simulate_pools
+from pertoken.simulate.pools import _peak, simulate_pools
 from pertoken.simulate.run import Cluster, simulate
 from pertoken.simulate.traffic import closed_loop, open_loop
 from tests.simulate.test_engine import deployment
@@ -22,15 +22,38 @@ LENGTHS = Lengths(np.array([300.0, 900.0]), np.array([1.0, 80.0]))
 def test_pools_answer_all_and_add_up() -> None:
     d, t = deployment(), open_loop(LENGTHS, 20.0, 1500, 1)
     found = simulate_pools(d, t, Cluster(2), Cluster(1))
-    assert not np.isnan(found.last).any()
-    assert (found.last >= found.prefill.first).all()
-    assert sum(found.accelerator_s.values()) == pytest.approx(found.paid_accelerator_s, rel=1e-9)
+    whole = found.whole
+    assert whole.done.all()
+    assert (whole.last >= whole.first).all()
+    assert sum(whole.accelerator_s.values()) == pytest.approx(whole.paid_accelerator_s, rel=1e-9)
+    assert found.decode is not None
+    parts = found.prefill.paid_accelerator_s + found.decode.paid_accelerator_s
+    assert parts == pytest.approx(whole.paid_accelerator_s, rel=1e-12)
+    assert whole.paid_accelerator_s == pytest.approx(3 * max(whole.end, found.prefill.end), rel=1e-6)
+    assert whole.tokens["output"] == found.prefill.tokens["output"] + found.decode.tokens["output"]
+    course = whole.timeline
+    assert course.output.sum() * course.width == pytest.approx(whole.tokens["output"], rel=0.01)
+    assert course.busy.mean() == pytest.approx(whole.utilisation, rel=1e-6)
     moved = d.sequence_bytes(t.input[t.output > 1].astype(float)).sum() * d.split.tp
     assert found.moved_bytes == pytest.approx(float(moved))
-    assert found.decode is not None
     assert found.decode.counts["prefilled"] == 0
     with pytest.raises(PertokenError, match="closed loop"):
         simulate_pools(d, closed_loop(LENGTHS, 4, 10), Cluster(), Cluster())
+    with pytest.raises(PertokenError, match="leave --crowd out"):
+        simulate_pools(d, t, Cluster(crowd=3), Cluster())
+
+
+def test_a_decode_pool_without_work_is_paid_for() -> None:
+    single = Lengths(np.array([300.0]), np.array([1.0]))
+    found = simulate_pools(deployment(), open_loop(single, 5.0, 50, 1), Cluster(1), Cluster(3)).whole
+    assert found.paid_accelerator_s == pytest.approx(4 * found.end, rel=1e-6)
+    assert found.tokens["output"] == 50
+
+
+def test_kv_that_waits_is_counted_at_its_peak() -> None:
+    since, until = np.array([0.0, 1.0, 2.0, 5.0]), np.array([3.0, 2.0, 4.0, np.nan])
+    assert _peak(since, until, np.array([10, 20, 40, 1000])) == 50
+    assert _peak(since[3:], until[3:], np.array([7])) == 0
 
 
 @pytest.mark.parametrize("rate", [rent(2.5), Rate(1e-4, "electricity", "power", 1e-7, 700.0)])

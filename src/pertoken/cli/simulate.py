@@ -78,6 +78,7 @@ def _one(given: dict[str, Any], search: bool, as_json: bool, as_csv: bool, targe
     path = place(target, files.WRITERS) if target is not None else None
     case, line = Case.of(given), Progress("simulating")
     first_use()
+    line(0.0)
     try:
         run = case.search(line, line.tell) if search else case.run(line)
     finally:

@@ -45,7 +45,6 @@ def sweep(
         make_folder(folder)
     first_use()
     line = Progress(f"{len(cases):,} cases")
-    line.cells(0, len(cases))
     try:
         rows, ended = run_cells([Cell(case, search) for case in cases], folder, workers, line.cells, cluster)
     finally:

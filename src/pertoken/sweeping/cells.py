@@ -162,6 +162,8 @@ def run_cells(
     left = [k for k in range(len(cells)) if k not in rows]
     ended = False
     if left:
+        if progress:
+            progress(0, len(left))
         pool = cluster() if cluster else Cores(min(workers or cpu_count() or 1, len(left)))
         ended = _collect(pool, cells, left, rows, folder, progress)
     found: list[Row] = []
