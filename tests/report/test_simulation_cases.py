@@ -18,9 +18,23 @@ from pertoken.simulate import options, routing
 
 def row(case: int, load: str, seed: int, route: str = "round-robin", **more: Any) -> dict[str, Any]:
     figures = {f"{of}_{at}_s": 0.1 * case for of in ("ttft", "tpot") for at in ("mean", "p50", "p99")}
-    money = {"input_usd_per_million": 0.1, "cached_usd_per_million": None, "output_usd_per_million": 0.5, "idle_share": 0.2}
+    money = {
+        "input_usd_per_million": 0.1,
+        "cached_usd_per_million": None,
+        "output_usd_per_million": 0.5,
+        "idle_share": 0.2,
+    }
     given = {"model": "llama-3.1-8b", "load": load, "seed": str(seed), "route": route}
-    return {"case": case, **given, "traffic": f"Poisson, {load}", "partial": False, **figures, **money, "error": None, **more}
+    return {
+        "case": case,
+        **given,
+        "traffic": f"Poisson, {load}",
+        "partial": False,
+        **figures,
+        **money,
+        "error": None,
+        **more,
+    }
 
 
 def test_routes_are_those_of_the_router() -> None:
@@ -60,7 +74,11 @@ def test_intervals_hold_the_mean_as_often_as_they_say() -> None:
 
 
 def test_text_names_what_differs_and_what_failed() -> None:
-    rows = [row(1, "0.5", 0), row(2, "0.9", 0), {"case": 3, "model": "llama-3.1-8b", "load": "1", "error": "too\x1b[31m much"}]
+    rows = [
+        row(1, "0.5", 0),
+        row(2, "0.9", 0),
+        {"case": 3, "model": "llama-3.1-8b", "load": "1", "error": "too\x1b[31m much"},
+    ]
     shown = cases.text(rows)
     assert "case  load" in shown and "$0.500" in shown and "±" not in shown
     assert "1 of 3 cases have no result:\ncase 3: too\\x1b[31m much" in shown
@@ -72,7 +90,10 @@ def test_chart_has_its_data_by_name_and_a_line_for_each_combination() -> None:
     rows = [
         row(k + 1, load, seed, route)
         for k, (load, seed, route) in enumerate(
-            (load, seed, route) for load in ("0.5", "0.9") for seed in (0, 1) for route in ("round-robin", "least-loaded")
+            (load, seed, route)
+            for load in ("0.5", "0.9")
+            for seed in (0, 1)
+            for route in ("round-robin", "least-loaded")
         )
     ]
     spec = charts.against_load(rows)

@@ -26,7 +26,20 @@ sys.stdin.read()
 ray.shutdown()
 """
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
-JOB = ("simulate", "llama-3.1-8b", "--on", "1xh100-sxm", "--requests", "200", "--seed", "0", "--seed", "1", "--load", "0.5")
+JOB = (
+    "simulate",
+    "llama-3.1-8b",
+    "--on",
+    "1xh100-sxm",
+    "--requests",
+    "200",
+    "--seed",
+    "0",
+    "--seed",
+    "1",
+    "--load",
+    "0.5",
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +66,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_same_bytes_on_ray_and_one_that_fails_is_told(cluster: str, tmp_path: Path) -> None:
     job = (*JOB, "--on", "1xt4", "--csv")
     there = subprocess.run(  # as Ray reads its environment once, when it is imported
-        [sys.executable, "-W", "error", "-c", "from pertoken.cli.main import run; run()", *job]
-        + ["--on-ray", cluster, "--keep", str(tmp_path / "kept")],
+        [
+            sys.executable, "-W", "error", "-c", "from pertoken.cli.main import run; run()", *job, "--on-ray", cluster,
+            "--keep", str(tmp_path / "kept"),
+        ],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     here = run(*job, "--workers", "1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def knob_options(command: Any) -> Any:
     return table_options([k for k in KNOBS.values() if k.name != "model"])(command)
 
 
-def table_options(table: Sequence[Knob]) -> Any:
+def table_options(table: Sequence[Knob]) -> Callable[[Any], Any]:
     """One option for each entry of a table."""
 
     def add(command: Any) -> Any:

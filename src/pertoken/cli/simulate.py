@@ -35,8 +35,8 @@ MOST_CASES = 10_000
 @click.option(
     "-o", "--output-file", "target", metavar="FILE",
     help="Also write all figures as .json, text as .md .html .txt, the scenario as .toml, single requests as .csv .jsonl"
-    " .parquet, or the course of the run as .png .svg. Of several cases: .json .csv .md .html .txt, or latency and cost against load"
-    " as .png .svg.",
+    " .parquet, or the course of the run as .png .svg. Of several cases: .json .csv .md .html .txt, or latency and cost"
+    " against load as .png .svg.",
 )  # fmt: skip
 def simulate(
     model: tuple[str, ...], search: bool, scenario: str | None, keep: str | None, workers: int, on_ray: str | None,

@@ -13,7 +13,6 @@ from pertoken.errors import PertokenError
 from pertoken.knobs import KNOBS
 from pertoken.report.charts import COLOURS, altair
 from pertoken.report.simulation_cases import LEVEL, Row, given, over_seeds, varied
-from pertoken.simulate.options import OPTIONS
 
 if TYPE_CHECKING:
     from pertoken.report.simulation import Simulation
@@ -138,7 +137,7 @@ def load_rows(rows: Sequence[Row]) -> dict[str, list[Row]]:
     names = varied(rows, [axis, "seed"])
     out: dict[str, list[Row]] = {"latency": [], "cost": [], "idle": []}
     for row in over_seeds(rows):
-        at = {"x": (KNOBS | OPTIONS)[axis].read(row[axis]), "line": _name(row, names)}
+        at = {"x": KNOBS[axis].read(row[axis]), "line": _name(row, names)}
         for of in ("ttft", "tpot"):
             for statistic in STATISTICS:
                 out["latency"] += _point(row, f"{of}_{statistic}_s", at | {"of": of, "statistic": statistic})

@@ -67,6 +67,10 @@ def _requests_parquet(run: Simulation) -> bytes:
     return out.getvalue()
 
 
+def _picture(suffix: str) -> Callable[[Simulation], str | bytes]:
+    return lambda run: picture(course(run), suffix)
+
+
 def _page(form: Callable[[str, str], str]) -> Callable[[Simulation], str]:
     return lambda run: form(run.text(), "A simulation")
 
@@ -74,7 +78,7 @@ def _page(form: Callable[[str, str], str]) -> Callable[[Simulation], str]:
 WRITERS: Mapping[str, Callable[[Simulation], str | bytes]] = {
     ".json": to_json, ".csv": _requests_csv, ".jsonl": _requests_jsonl, ".parquet": _requests_parquet, ".toml": _scenario,
     ".md": _page(as_markdown), ".html": _page(as_html), ".txt": Simulation.text,
-    **{suffix: (lambda run, suffix=suffix: picture(course(run), suffix)) for suffix in PICTURES},
+    **{suffix: _picture(suffix) for suffix in PICTURES},
 }  # fmt: skip
 
 

@@ -85,8 +85,8 @@ def simulate_pools(
         paid = first.paid_s * (1.0 + more / first.lanes)
         whole = replace(first, traffic=traffic, paid_s=paid, lanes=first.lanes + more)
         return Pools(whole, first, None, 0.0, 0.0, 0.0, 0.0)
-    level = {"level": traffic.level[go]} if traffic.level.size else {}
-    later = Traffic(ready[order], traffic.input[go], traffic.output[go], traffic.origin, **level)
+    level = traffic.level[go] if traffic.level.size else traffic.level
+    later = Traffic(ready[order], traffic.input[go], traffic.output[go], traffic.origin, level)
     second = simulate(deployment, later, decode, draw, halves[1], ready=True)
     whole, (first, second) = _joined(
         traffic, first, replace(second, traffic=replace(later, output=later.output - 1)), go
