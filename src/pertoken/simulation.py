@@ -185,8 +185,8 @@ class Case:
         return {**self.knobs, "on": machine, **self.options.given}
 
 
-def check(given: Mapping[str, Any]) -> None:
-    """Refuse a value that no run could take, before any is begun.
+def check(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as a run takes them; one that none could take is refused before any is begun.
 
     Raises
     ------
@@ -194,8 +194,7 @@ def check(given: Mapping[str, Any]) -> None:
         A sentence with the value, the allowed range and what to do.
     """
     more = {name: value for name, value in given.items() if name in OPTIONS}
-    read_knobs({name: value for name, value in given.items() if name not in OPTIONS})
-    read_options(more)
+    return {**read_knobs({name: value for name, value in given.items() if name not in OPTIONS}), **read_options(more)}
 
 
 def cut(traffic: Traffic, count: int) -> Traffic:

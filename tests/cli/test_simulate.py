@@ -126,6 +126,7 @@ def test_cases_are_kept_and_one_that_fails_is_told(tmp_path: Path) -> None:
         (("--rps", "1", "--rps", "2", "--seed", "-1"), "--seed is -1"),
         (("--seed", "1", "--seed", "2", "-o", "x.svg"), "against"),
         (("--rps", "1", "--rps", "2", "-o", "x.parquet"), "no known form"), (("--rps", "1", "--keep", "/dev/null/x"), "--keep"),
+        (("--rps", "1", "--keep", "~no-such-user/x"), "--keep"),
         (tuple(f"--seed={k}" for k in range(20_000)), "at most 10,000"),
         (("--rps", "1", "--load", "0.5"), "together"),
         (("-o", "x.exe"), "no known form"), (("--cached", "0.5"), "--cached has no meaning"),

@@ -62,6 +62,13 @@ def test_cases_that_differ_by_seed_are_one_line(tmp_path: Path) -> None:
     assert abs(rows[0]["ttft_mean_s"] - mean) < 1e-12
 
 
+def test_what_is_given_again_adds_nothing() -> None:
+    """The same run twice is no second sample: an interval of it would be of width 0."""
+    shown = run(*JOB, "--load", "0.5", "--seed", "0", "--seed", "00", "--load", "0.50").out
+    assert "±" not in shown
+    assert len(json.loads(run(*JOB, "--load", "0.5", "--load", "0.5", "--json").out)["cases"]) == 1
+
+
 def test_highest_rates_of_several_machines() -> None:
     found = json.loads(run(*JOB, "--on", "1xh200-sxm", "--max-rate", "--ttft", "1s", "--json").out)["cases"]
     assert found[1]["max_rate_per_s"] > found[0]["max_rate_per_s"] > 0

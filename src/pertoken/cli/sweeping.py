@@ -31,7 +31,7 @@ def sweep(
     path = place(target, FORMS) if target is not None else None
     if path and path.suffix.lower() in PICTURES:
         charts.axis_of(cases)  # before any work is done
-    folder = Path(keep).expanduser() if keep else None
+    folder = make_folder(keep) if keep else None
     cluster = None
     if on_ray is not None:
         from pertoken.sweeping.on_ray import Cluster
@@ -39,10 +39,9 @@ def sweep(
         if workers:
             raise PertokenError("--workers is of this machine, and --on-ray has its own; leave one out")
         cluster = partial(Cluster, on_ray)
-    for case in cases:
-        check(case)
-    if folder:
-        make_folder(folder)
+    cases = list({repr(check(case)): case for case in reversed(cases)}.values())[
+        ::-1
+    ]  # what is given again adds nothing
     first_use()
     line = Progress(f"{len(cases):,} cases")
     try:

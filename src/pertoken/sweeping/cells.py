@@ -118,12 +118,15 @@ class Cores(ProcessPoolExecutor):
             child.terminate()
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(text: str) -> Path:
     """The folder of ``--keep``, or a sentence."""
     try:
+        folder = Path(text).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PertokenError(f"--keep {str(folder)[-100:]!r} cannot be made: {error.strerror}; give another") from error
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, or a null character
+        why = getattr(error, "strerror", None) or error
+        raise PertokenError(f"--keep {text[-100:]!r} cannot be made: {why}; give another") from error
+    return folder
 
 
 def run_cells(
@@ -140,7 +143,7 @@ def run_cells(
     cells : sequence of Cell
         What to run.
     folder : Path, optional
-        Where finished cells are kept, and found again by the next run; failed ones are tried anew.
+        Of `make_folder`, where finished cells are kept, and found again by the next run; failed ones are tried anew.
     workers : int
         Processes; 0 for one a core.
     progress : callable, optional
@@ -152,12 +155,10 @@ def run_cells(
     Raises
     ------
     PertokenError
-        When the folder cannot be made, or workers are out of range.
+        When workers are out of range, or the folder cannot be written to.
     """
     if not 0 <= workers <= 1024:
         raise PertokenError(f"--workers is {workers}; it must be from 0 to 1,024")
-    if folder is not None:
-        make_folder(folder)
     rows: dict[int, Row] = {k: row for k, cell in enumerate(cells) if (row := _kept(folder, cell)) is not None}
     left = [k for k in range(len(cells)) if k not in rows]
     ended = False
@@ -169,7 +170,8 @@ def run_cells(
     found: list[Row] = []
     for k, cell in enumerate(cells):
         given = {name: str(value) for name, value in cell.given.items()}
-        found.append({"case": k + 1, **rows.get(k, {"error": INTERRUPTED}), **given})
+        row = rows.get(k, {"error": INTERRUPTED})
+        found.append({"case": k + 1, **given, **{name: value for name, value in row.items() if name not in given}})
     return found, ended
 
 
