@@ -81,7 +81,8 @@ def test_text_names_what_differs_and_what_failed() -> None:
     ]
     shown = cases.text(rows)
     assert "case  load" in shown and "$0.500" in shown and "±" not in shown
-    assert "1 of 3 cases have no result:\ncase 3: too\\x1b[31m much" in shown
+    assert "without a result:\ncase 3: too\\x1b[31m much" in shown
+    assert cases.failures([{**rows[2], "case": k} for k in (3, 4, 5)]) == ["case 3 and 2 more: too\x1b[31m much"]
     many = cases.text([row(k, load, k) for k, load in enumerate(["0.5", "0.5", "0.9", "0.9"])])
     assert "case  " not in many and "means over 2 seeds" in many and "±" in many
 

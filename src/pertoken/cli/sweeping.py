@@ -17,6 +17,7 @@ from pertoken.report.charts import PICTURES, picture
 from pertoken.report.export import as_html, as_markdown, write_whole
 from pertoken.report.place import place
 from pertoken.report.simulation_cases import Row
+from pertoken.report.text import plain
 from pertoken.simulation import check
 from pertoken.sweeping.cells import Cell, make_folder, run_cells
 
@@ -55,8 +56,8 @@ def _tell(rows: list[Row], as_json: bool, as_csv: bool, path: Path | None, ended
     """Write, print, and say by the exit code what became of it."""
     failed = [row for row in rows if row.get("error")]
     if as_json or as_csv:
-        for row in failed:
-            click.echo(f"pertoken: case {row['case']}: {row['error']}", err=True)
+        for line in report.failures(rows):
+            click.echo(f"pertoken: {plain(line)}", err=True)
     if path and len(failed) < len(rows):
         write_whole(path, _file(rows, ended, path.suffix.lower()))
         click.echo(f"wrote {path}", err=True)

@@ -94,6 +94,17 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
+def failures(rows: Sequence[Row]) -> list[str]:
+    """Why cases have no result, each reason once."""
+    why: dict[str, list[int]] = {}
+    for row in rows:
+        if row.get("error"):
+            why.setdefault(row["error"], []).append(row["case"])
+    return [
+        f"case {of[0]:,}{f' and {len(of) - 1:,} more' if len(of) > 1 else ''}: {error}" for error, of in why.items()
+    ]
+
+
 def _cell(row: Row, name: str) -> str:
     value = row.get(name)
     if value is None:
@@ -118,7 +129,7 @@ def text(rows: Sequence[Row]) -> str:
     for row in means:
         number = [] if repeated else [str(row["cases"][0])]
         lines.append([*number, *(str(row.get(name, "")) for name in shown), *(_cell(row, name) for name in names)])
-    failed = [row for row in rows if row.get("error")]
+    failed = failures(rows)
     out = [", ".join([] if "model" in shown else [str(rows[0].get("model", ""))])
            + "".join(f", {name.replace('_', ' ')} {value}" for name, value in same.items()), ""]  # fmt: skip
     out += [line.rstrip() for line in table(lines, [heads.index(h) for h in heads])] if means else []
@@ -128,9 +139,7 @@ def text(rows: Sequence[Row]) -> str:
         out += ["", f"means over {of} seeds, ± half of the {LEVEL:.0%} confidence interval (Student's t): of the value in %,"
                 " of shares in points"]  # fmt: skip
     if failed:
-        out += ["", f"{len(failed):,} of {len(rows):,} cases have no result:"]
-        out += [f"case {row['case']}: {row['error']}" for row in failed[:20]]
-        out += [f"and {len(failed) - 20:,} more"] if len(failed) > 20 else []
+        out += ["", "without a result:", *failed]
     return plain("\n".join(out).lstrip(", ") + "\n")
 
 

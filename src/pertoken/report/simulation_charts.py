@@ -258,6 +258,8 @@ def against_load(rows: Sequence[Row]) -> Spec:
     failed = sum(bool(row.get("error")) for row in rows)
     if failed:
         subtitle.append(f"{failed:,} of {len(rows):,} cases have no result and are left out")
+    free = [line for line in lines if line and line not in {row["line"] for row in data["cost"]}]
+    subtitle += [f"without a price: {', '.join(free)}"] if free else []
     kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in data["cost"])]
     title = f"{model}{on}: latency and cost against load"
     return load_spec(axis, lines, title, subtitle, kinds, seeds > 1) | {"datasets": data}
