@@ -30,6 +30,10 @@ def sweep(
 ) -> None:  # fmt: skip
     """Run all; those that fail are told and the others kept. Exit 1 where some failed, 2 where all did, 130 when interrupted."""
     path = place(target, FORMS) if target is not None else None
+    kept: dict[str, dict[str, Any]] = {}
+    for case in cases:
+        kept.setdefault(repr(check(case)), case)  # what is given again adds nothing
+    cases = list(kept.values())
     if path and path.suffix.lower() in PICTURES:
         charts.axis_of(cases)  # before any work is done
     folder = make_folder(keep) if keep else None
@@ -40,9 +44,6 @@ def sweep(
         if workers:
             raise PertokenError("--workers is of this machine, and --on-ray has its own; leave one out")
         cluster = partial(Cluster, on_ray)
-    cases = list({repr(check(case)): case for case in reversed(cases)}.values())[
-        ::-1
-    ]  # what is given again adds nothing
     first_use()
     line = Progress(f"{len(cases):,} cases")
     try:
