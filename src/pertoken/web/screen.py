@@ -1,0 +1,58 @@
+"""The first screen in one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from pertoken.cost import Cost
+from pertoken.units import HOUR
+
+
+def effective(cost: Cost) -> dict[str, Any]:
+    """What a slider shows where its knob was not given."""
+    tokens, d = cost.tokens_per_request, cost.deployment
+    found: dict[str, Any] = {
+        "on": f"{d.accelerators}x{d.accelerator.name}",
+        "dtype": d.precision.weights,
+        "kv_dtype": d.precision.kv,
+        "engine": d.profile.name,
+        "input": tokens["input"] + tokens["cached"],
+        "output": tokens["output"],
+        "cached": tokens["cached"] / (tokens["input"] + tokens["cached"]),
+        "concurrency": cost.operating.concurrency,
+        "rps": cost.requests_per_s,
+        "load": cost.requests_per_s / cost.operating.most_rate,
+        "ttft": cost.workload.goals.ttft,
+        "tpot": cost.workload.goals.tpot,
+        "rate": cost.rate.usd_per_second * HOUR if cost.rate else None,
+        "utilisation": cost.paid_share,
+        "basis": cost.basis,
+        "host": cost.site.host.value,
+        "tp": d.split.tp,
+        "pp": d.split.pp,
+        "ep": d.split.ep,
+        "dp": d.split.dp,
+        "pue": cost.site.pue.value,
+    }
+    return found
+
+
+def screen(cost: Cost, knobs: Mapping[str, Any], charts: Sequence[str]) -> dict[str, Any]:
+    """What the page shows first."""
+    from pertoken.report import drawings, text
+    from pertoken.report.figures import figures
+
+    return {
+        "headline": text.headline(cost),
+        "why": f"An output token is mostly {text.mostly(cost, 'output')}; an input token mostly {text.mostly(cost, 'input')}.",
+        "details": text.reasons(cost),
+        "figures": figures(cost),
+        "receipt": [asdict(leaf) for leaf in cost.receipt],
+        "scenario": cost.scenario,
+        "effective": effective(cost),
+        "assumed": list(cost.assumed),
+        "warnings": [],
+        "rows": {name: drawings.rows(name, [cost]) for name in charts},
+    }
