@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,18 @@ import numpy as np
 
 from pertoken.attribution.at import At
 from pertoken.attribution.crossing import grid
+from pertoken.attribution.position import VIEWS, WHO, check_choice
 from pertoken.cost import Cost
 from pertoken.errors import PertokenError
 from pertoken.report import curve_text as report
 from pertoken.report.curve import Curve
 from pertoken.report.curve_text import HEADS, columns, labels
+from pertoken.report.drawings import Datasets, Drawing, Options, Rows, altair, held, number
 from pertoken.report.export import write_whole
 from pertoken.serving.lengths import Array
 from pertoken.serving.operating import at_rate
 from pertoken.sweep import batches, per_million
+from pertoken.units import format_number
 
 POINTS = 160  # of a line
 PICTURES = (".png", ".svg")
@@ -30,18 +34,6 @@ PICTURES = (".png", ".svg")
 COLOURS = (
     "#56B4E9", "#0072B2", "#D55E00", "#E69F00", "#B0B0B0", "#009E73", "#CC79A7", "#F0E442", "#707070",
 )  # fmt: skip
-Rows = list[dict[str, Any]]
-
-
-def altair() -> Any:
-    """The library that draws, or a sentence on how to get it."""
-    try:
-        import altair as found  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise PertokenError(
-            "charts need altair and vl-convert-python; install them with: pip install 'pertoken[charts]', or write .csv"
-        ) from error
-    return found
 
 
 def _unit(cost: Cost) -> str:
@@ -65,10 +57,8 @@ def _names(costs: Sequence[Cost]) -> list[str]:
     return labels([Curve(cost) for cost in costs])
 
 
-def _line(rows: Rows, x: Any, y: Any, colour: Any, dash: Any = None) -> Any:
-    alt = altair()
-    chart = alt.Chart(alt.Data(values=rows)).mark_line()
-    found = chart.encode(x=x, y=y, color=colour)
+def _line(name: str, x: Any, y: Any, colour: Any, dash: Any = None) -> Any:
+    found = altair().Chart(held(name)).mark_line(clip=True).encode(x=x, y=y, color=colour)
     return found.encode(strokeDash=dash) if dash is not None else found
 
 
@@ -86,6 +76,20 @@ def _up(field: str, title: str, values: Sequence[float]) -> Any:
     return alt.Y(f"{field}:Q", scale=scale, title=title)
 
 
+TOKENS = ("input", "output")
+
+
+def _curves(costs: Sequence[Cost], options: Options) -> Sequence[Curve]:
+    """The curves of an answer each, by the view and payer asked for; or those handed over, a tuple, which JSON has not."""
+    found = options.get("curves")
+    if isinstance(found, tuple):
+        return found
+    view, who = str(options.get("view", "fair")), str(options.get("who", "reader"))
+    check_choice("view", view, VIEWS)
+    check_choice("who", who, WHO)
+    return [Curve(cost, view, who) for cost in costs]
+
+
 def position(curves: Sequence[Curve]) -> Any:
     """Cost of the n-th input and output token: by part for one case, a line a case for several.
 
@@ -94,22 +98,60 @@ def position(curves: Sequence[Curve]) -> Any:
     curves : sequence of Curve
         Cases.
     """
-    alt = altair()
-    if len(curves) > 1:
-        panels, more = [_cases(curves, token) for token in ("input", "output")], []
-    else:
+    return DRAWINGS["position"].chart([curve.cost for curve in curves], {"curves": tuple(curves)})
+
+
+def _grid(curve: Curve, token: str, options: Options) -> Array:
+    n = grid(float(curve.last(token)), int(number(options, "points", POINTS, 2, 1000)))
+    return n[n >= 2] if token == "output" else n  # the first output token is prefill's, an order of magnitude below
+
+
+def _position_rows(tokens: Sequence[str], costs: Sequence[Cost], options: Options) -> Datasets:
+    curves, found = _curves(costs, options), {}
+    for token in tokens:
+        if len(curves) > 1:
+            found[f"{token}_cases"] = _case_rows(curves, token, options)
+        else:
+            found[f"{token}_parts"] = _part_rows(curves[0], token, options)
+            found[f"{token}_flat"] = [{"flat": curves[0].flat[token], "n": 1.0, "text": "flat price"}]
+    return found
+
+
+def _part_rows(curve: Curve, token: str, options: Options) -> Rows:
+    n = _grid(curve, token, options)
+    at: At = curve.at(token, n)
+    return [
+        {"n": float(n[i]), "part": HEADS[part], "cost": float(values[i]), "order": k}
+        for k, (part, values) in enumerate(columns(at).items())
+        for i in range(n.size)
+    ]
+
+
+def _case_rows(curves: Sequence[Curve], token: str, options: Options) -> Rows:
+    rows: Rows = []
+    for name, curve in zip(labels(curves), curves, strict=True):
+        n = _grid(curve, token, options)
+        rows += [
+            {"n": float(x), "case": name, "cost": float(y)} for x, y in zip(n, curve.at(token, n).value, strict=True)
+        ]
+    return rows
+
+
+def _position(tokens: Sequence[str], costs: Sequence[Cost], options: Options, rows: Datasets) -> Any:
+    curves = _curves(costs, options)
+    draw = _cases if len(curves) > 1 else _parts
+    panels = [draw(curves, token, rows) for token in tokens]
+    more = []
+    if len(curves) == 1:
         state = curves[0].cost.operating
-        panels = [_parts(curves[0], token) for token in ("input", "output")]
         more = [
             f"batch {float(state.state.batch):,.1f}, bound by {state.bound}",
             f"{report.QUESTION[curves[0].view]}; the {curves[0].who} pays for reading old positions",
         ]
-    return _titled(alt.hconcat(*panels), [curve.cost for curve in curves], "Cost of the n-th token", *more)
-
-
-def _grid(curve: Curve, token: str) -> Array:
-    n = grid(float(curve.last(token)), POINTS)
-    return n[n >= 2] if token == "output" else n  # the first output token is prefill's, an order of magnitude below
+    if len(panels) == 1:
+        return _titled(panels[0], costs, f"Cost of the n-th {tokens[0]} token", *more)
+    named = [panel.properties(title=f"{token} tokens") for panel, token in zip(panels, tokens, strict=True)]
+    return _titled(altair().hconcat(*named), costs, "Cost of the n-th token", *more)
 
 
 def _position_axis(curves: Sequence[Curve], token: str) -> Any:
@@ -117,43 +159,42 @@ def _position_axis(curves: Sequence[Curve], token: str) -> Any:
     return _log("n", f"position of the {token} token{after}", [1.0, float(max(c.last(token) for c in curves))])
 
 
-def _parts(curve: Curve, token: str) -> Any:
+def _parts(curves: Sequence[Curve], token: str, rows: Datasets) -> Any:
     """Areas by part on top of each other, and the flat price as a rule."""
     alt = altair()
-    n = _grid(curve, token)
-    at: At = curve.at(token, n)
-    shown = columns(at)
-    rows: Rows = [
-        {"n": float(n[i]), "part": HEADS[part], "cost": float(values[i]), "order": k}
-        for k, (part, values) in enumerate(shown.items())
-        for i in range(n.size)
-    ]
-    used = [HEADS[part] for part in shown]
-    colours = [COLOURS[list(HEADS).index(part)] for part in shown]
-    area = alt.Chart(alt.Data(values=rows)).mark_area()
-    stacked = area.encode(
-        x=_position_axis([curve], token),
-        y=alt.Y("cost:Q", title=_unit(curve.cost), stack="zero"),
+    used = list(dict.fromkeys(row["part"] for row in rows[f"{token}_parts"]))
+    colours = [COLOURS[list(HEADS.values()).index(part)] for part in used]
+    whole: dict[float, float] = {curves[0].flat[token]: curves[0].flat[token]}
+    for row in rows[f"{token}_parts"]:
+        whole[row["n"]] = whole.get(row["n"], 0.0) + row["cost"]
+    stacked = alt.Chart(held(f"{token}_parts")).mark_area(clip=True).encode(
+        x=_position_axis(curves, token),
+        y=alt.Y("cost:Q", title=_unit(curves[0].cost), stack="zero", scale=alt.Scale(domain=[0, max(whole.values())])),
         color=alt.Color("part:N", title=None, scale=alt.Scale(domain=used, range=colours), sort=used),
         order=alt.Order("order:Q"),
-    )
-    flat = alt.Chart(alt.Data(values=[{"flat": curve.flat[token]}])).mark_rule(color="black", strokeDash=[5, 3])
-    label = alt.Chart(alt.Data(values=[{"flat": curve.flat[token], "n": 1.0, "text": "flat price"}]))
-    text = label.mark_text(align="left", dx=4, dy=-6).encode(x=alt.X("n:Q"), y=alt.Y("flat:Q"), text="text:N")
-    return alt.layer(stacked, flat.encode(y="flat:Q"), text).properties(width=360, height=300, title=f"{token} tokens")
+    )  # fmt: skip
+    flat = alt.Chart(held(f"{token}_flat"))
+    rule = flat.mark_rule(strokeDash=[5, 3]).encode(y="flat:Q")
+    text = flat.mark_text(align="left", dx=4, dy=-6).encode(x=alt.X("n:Q"), y=alt.Y("flat:Q"), text="text:N")
+    return alt.layer(stacked, rule, text).properties(width=360, height=300)
 
 
-def _cases(curves: Sequence[Curve], token: str) -> Any:
-    alt = altair()
-    rows: Rows = []
-    for name, curve in zip(labels(curves), curves, strict=True):
-        n = _grid(curve, token)
-        rows += [
-            {"n": float(x), "case": name, "cost": float(y)} for x, y in zip(n, curve.at(token, n).value, strict=True)
-        ]
-    y = _up("cost", _unit(curves[0].cost), [row["cost"] for row in rows])
-    lines = _line(rows, _position_axis(curves, token), y, alt.Color("case:N", title=None, sort=None))
-    return lines.properties(width=360, height=300, title=f"{token} tokens")
+def _cases(curves: Sequence[Curve], token: str, rows: Datasets) -> Any:
+    y = _up("cost", _unit(curves[0].cost), [row["cost"] for row in rows[f"{token}_cases"]])
+    lines = _line(f"{token}_cases", _position_axis(curves, token), y, altair().Color("case:N", title=None, sort=None))
+    return lines.properties(width=360, height=300)
+
+
+def _position_said(tokens: Sequence[str], costs: Sequence[Cost], options: Options, rows: Datasets) -> str:  # noqa: ARG001, E501
+    said = []
+    for name, curve in zip(labels(curves := _curves(costs, options)), curves, strict=True):
+        for token in tokens:
+            last = curve.last(token)
+            first = min(2 if token == "output" else 1, last)
+            ends = [report.amount(curve, float(v)) for v in curve.at(token, np.array([first, last], dtype=float)).value]
+            of = f"{name}: " if len(curves) > 1 else ""
+            said.append(f"{of}{token} token {first:,} costs {ends[0]} per million and token {last:,} {ends[1]}")
+    return f"Cost of the n-th token by position. {'; '.join(said)}."
 
 
 def loads(cost: Cost) -> tuple[Array, dict[str, Array], Array]:
@@ -173,8 +214,7 @@ def loads(cost: Cost) -> tuple[Array, dict[str, Array], Array]:
     return load, per_million(cost, state), np.broadcast_to(state.busy, load.shape)
 
 
-def batch(costs: Sequence[Cost]) -> Any:
-    """Cost of an input and an output token against the batch, all logarithmic."""
+def _batch_rows(costs: Sequence[Cost], options: Options) -> Datasets:  # noqa: ARG001
     rows: Rows = []
     for name, cost in zip(_names(costs), costs, strict=True):
         x, found = batches(cost)
@@ -183,11 +223,15 @@ def batch(costs: Sequence[Cost]) -> Any:
             for token, v in found.items()
             for i in range(x.size)
         ]
-    return _kinds(costs, rows, "sequences that decode together (batch)", "Cost against batch")
+    return {"lines": rows}
 
 
-def load(costs: Sequence[Cost]) -> Any:
-    """Cost of an input and an output token against load, idle time spread over tokens, all logarithmic."""
+def batch(costs: Sequence[Cost]) -> Any:
+    """Cost of an input and an output token against the batch, all logarithmic."""
+    return DRAWINGS["batch"].chart(costs)
+
+
+def _load_rows(costs: Sequence[Cost], options: Options) -> Datasets:  # noqa: ARG001
     rows: Rows = []
     for name, cost in zip(_names(costs), costs, strict=True):
         x, found, busy = loads(cost)
@@ -196,25 +240,39 @@ def load(costs: Sequence[Cost]) -> Any:
             for token, v in found.items()
             for i in range(x.size)
         ]
-    what = "load: served rate over the highest that meets the goals"
-    return _kinds(costs, rows, what, "Cost against load, idle time included", "~%")
+    return {"lines": rows}
 
 
-def _kinds(costs: Sequence[Cost], rows: Rows, x: str, title: str, form: str = "~s") -> Any:
+def load(costs: Sequence[Cost]) -> Any:
+    """Cost of an input and an output token against load, idle time spread over tokens, all logarithmic."""
+    return DRAWINGS["load"].chart(costs)
+
+
+def _kinds(x: str, title: str, form: str, costs: Sequence[Cost], options: Options, rows: Datasets) -> Any:  # noqa: ARG001
     """A line for each kind of token, dashes for the second; a colour for each case if there are several."""
     alt = altair()
-    y = _up("cost", _unit(costs[0]), [row["cost"] for row in rows])
-    axis = _log("x", x, [row["x"] for row in rows], form)
+    y = _up("cost", _unit(costs[0]), [row["cost"] for row in rows["lines"]])
+    axis = _log("x", x, [row["x"] for row in rows["lines"]], form)
     if len(costs) == 1:
         colour, dash = alt.Color("token:N", title=None, scale=alt.Scale(range=list(COLOURS[1:3]))), None
     else:
         colour, dash = alt.Color("case:N", title=None, sort=None), alt.StrokeDash("token:N", title=None)
-    return _titled(_line(rows, axis, y, colour, dash).properties(width=520, height=320), costs, title)
+    return _titled(_line("lines", axis, y, colour, dash).properties(width=520, height=320), costs, title)
 
 
-def ratio(costs: Sequence[Cost]) -> Any:
-    """How many times an input token's cost an output token's is, against the batch."""
-    alt = altair()
+def _kinds_said(title: str, costs: Sequence[Cost], options: Options, rows: Datasets) -> str:  # noqa: ARG001
+    ends: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows["lines"]:
+        ends.setdefault((row["case"], row.get("token", "")), []).append(row)
+    said = [
+        f"{case + ': ' if len(costs) > 1 else ''}{token} from {format_number(line[0]['cost'], 3)} at"
+        f" {format_number(line[0]['x'], 3)} to {format_number(line[-1]['cost'], 3)} at {format_number(line[-1]['x'], 3)}"
+        for (case, token), line in ends.items()
+    ]
+    return f"{title}, {_unit(costs[0])}: {'; '.join(said)}."
+
+
+def _ratio_rows(costs: Sequence[Cost], options: Options) -> Datasets:  # noqa: ARG001
     rows: Rows = []
     for name, cost in zip(_names(costs), costs, strict=True):
         x, found = batches(cost)
@@ -222,13 +280,49 @@ def ratio(costs: Sequence[Cost]) -> Any:
             {"x": float(b), "ratio": float(r), "case": name}
             for b, r in zip(x, found["output"] / found["input"], strict=True)
         ]
-    axis = _log("x", "sequences that decode together (batch)", [row["x"] for row in rows])
-    y = _up("ratio", "output cost / input cost", [1.0, *(row["ratio"] for row in rows)])
+    return {"lines": rows, "one": [{"one": 1.0}]}
+
+
+def ratio(costs: Sequence[Cost]) -> Any:
+    """How many times an input token's cost an output token's is, against the batch."""
+    return DRAWINGS["ratio"].chart(costs)
+
+
+def _ratio(costs: Sequence[Cost], options: Options, rows: Datasets) -> Any:  # noqa: ARG001
+    alt = altair()
+    axis = _log("x", "sequences that decode together (batch)", [row["x"] for row in rows["lines"]])
+    y = _up("ratio", "output cost / input cost", [1.0, *(row["ratio"] for row in rows["lines"])])
     colour = alt.Color("case:N", title=None, sort=None) if len(costs) > 1 else alt.value(COLOURS[1])
-    lines = _line(rows, axis, y, colour)
-    equal = alt.Chart(alt.Data(values=[{"one": 1.0}])).mark_rule(strokeDash=[5, 3]).encode(y="one:Q")
+    lines = _line("lines", axis, y, colour)
+    equal = alt.Chart(held("one")).mark_rule(strokeDash=[5, 3]).encode(y="one:Q")
     drawn = alt.layer(lines, equal).properties(width=520, height=320)
     return _titled(drawn, costs, "An output token's cost over an input token's")
+
+
+def _ratio_said(costs: Sequence[Cost], options: Options, rows: Datasets) -> str:  # noqa: ARG001
+    first, last = rows["lines"][0], rows["lines"][-1]
+    return (
+        f"An output token costs {format_number(first['ratio'], 3)} times an input token at a batch of"
+        f" {format_number(first['x'], 3)}, and {format_number(last['ratio'], 3)} times at {format_number(last['x'], 3)}."
+    )
+
+
+_BATCH = ("sequences that decode together (batch)", "Cost against batch", "~s")
+_LOAD = ("load: served rate over the highest that meets the goals", "Cost against load, idle time included", "~%")
+
+
+def _of_tokens(tokens: Sequence[str]) -> Drawing:
+    return Drawing(partial(_position_rows, tokens), partial(_position, tokens), partial(_position_said, tokens))
+
+
+DRAWINGS = {
+    "position": _of_tokens(TOKENS),
+    "position-input": _of_tokens(TOKENS[:1]),
+    "position-output": _of_tokens(TOKENS[1:]),
+    "batch": Drawing(_batch_rows, partial(_kinds, *_BATCH), partial(_kinds_said, _BATCH[1])),
+    "load": Drawing(_load_rows, partial(_kinds, *_LOAD), partial(_kinds_said, _LOAD[1])),
+    "ratio": Drawing(_ratio_rows, _ratio, _ratio_said),
+}
 
 
 def drawn(curves: Sequence[Curve], kind: str) -> Any:

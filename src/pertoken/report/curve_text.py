@@ -38,7 +38,8 @@ def columns(at: At) -> dict[str, Any]:
     return {name: found[name] for name in HEADS if np.any(found[name])}
 
 
-def _money(curve: Curve, value: float) -> str:
+def amount(curve: Curve, value: float) -> str:
+    """An amount with its unit."""
     return format_money(value) if curve.cost.rate else f"{format_number(value, 4)} s"
 
 
@@ -111,7 +112,7 @@ def _flat(curve: Curve, token: str) -> str:
     if off["above_from"]:
         clauses.append(f"over {OFF:.0%} more from {off['above_from']:,} tokens on")
     clauses.append(f"{_off(off['at_last'] + 1.0)} at {curve.last(token):,}")
-    flat = _money(curve, curve.flat[token])
+    flat = amount(curve, curve.flat[token])
     return f"Against one flat {token} price of {flat}, a token of {length} costs {', '.join(clauses)}."
 
 

@@ -44,6 +44,36 @@ def held(name: str) -> Any:
     return altair().NamedData(name=name)
 
 
+def number(options: Options, name: str, usual: float, low: float, high: float) -> float:
+    """A number among options, which come from anywhere.
+
+    Raises
+    ------
+    PertokenError
+        When it is none, or out of range.
+    """
+    found = options.get(name, usual)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not low <= found <= high:
+        raise PertokenError(f"the option {name} is {str(found)[:40]!r}; it must be a number from {low:,g} to {high:,g}")
+    return float(found)
+
+
+def texts(options: Options, name: str, count: int) -> Sequence[str] | None:
+    """So many short texts among options; None when they are not there.
+
+    Raises
+    ------
+    PertokenError
+        When they are no texts, or not so many.
+    """
+    found = options.get(name)
+    if found is None:
+        return None
+    if not isinstance(found, list | tuple) or len(found) != count or not all(isinstance(each, str) for each in found):
+        raise PertokenError(f"the option {name} must be a list of {count} texts")
+    return found
+
+
 @dataclass(frozen=True)
 class Drawing:
     """One chart.

@@ -18,7 +18,7 @@ from pertoken.attribution.ledger import TOKENS, by_token
 from pertoken.cost import Cost
 from pertoken.errors import PertokenError
 from pertoken.explain.tree import kind_name
-from pertoken.report.drawings import Datasets, Drawing, Options, Rows, altair, held
+from pertoken.report.drawings import Datasets, Drawing, Options, Rows, altair, held, number, texts
 from pertoken.report.export import write_whole
 from pertoken.report.text import case_name, headline
 from pertoken.units import MILLION, TERA, format_money
@@ -143,7 +143,7 @@ def _panel_rows(cost: Cost, width: float) -> tuple[Rows, Rows, Rows]:
 def _roofline_rows(costs: Sequence[Cost], options: Options) -> Datasets:
     if len(costs) > MOST_PANELS:
         raise PertokenError(f"{len(costs)} rooflines were asked for; draw at most {MOST_PANELS} at once")
-    width = float(options.get("width", WIDTH))
+    width = number(options, "width", WIDTH, 100, 4000)
     found: Datasets = {}
     for i, cost in enumerate(costs):
         after = f"_{i + 1}" if i else ""
@@ -232,7 +232,9 @@ def _receipt_rows(costs: Sequence[Cost], options: Options) -> Datasets:
         raise PertokenError(f"{len(costs)} bars were asked for; draw at most {MOST_BARS} at once")
     if len({cost.rate is None for cost in costs}) > 1:
         raise PertokenError("one of the answers has a rate and another has none; give --rate so that bars share a unit")
-    names = options.get("names") or [case_name(costs, cost) for cost in costs]
+    names = texts(options, "names", len(costs)) or [
+        case_name(costs, cost) if len(costs) > 1 else "a request" for cost in costs
+    ]
     order = {name: i for i, name in enumerate((*TOKENS, "idle"))}
     bars = [
         {"case": name[:80], "at": at, "part": part, "value": value * MILLION, "order": order[part]}
@@ -256,7 +258,8 @@ def _receipt(costs: Sequence[Cost], options: Options, rows: Datasets) -> Any:  #
         color=alt.Color("part:N", title=None, scale=scale, sort=present),
         order=alt.Order("order:Q"),
         tooltip=[
-            alt.Tooltip("case:N"), alt.Tooltip("part:N"), alt.Tooltip("value:Q", title=f"{unit} a million requests", format=",.4~r"),
+            alt.Tooltip("case:N"), alt.Tooltip("part:N"),
+            alt.Tooltip("value:Q", title=f"{unit} a million requests", format=",.4~r"),
         ],
     )  # fmt: skip
     tokens = costs[0].tokens_per_request
