@@ -7,6 +7,8 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,41 @@ def unknown(kind: str, text: str, hint: str = "") -> PertokenError:
     return PertokenError(
         f"{kind.rstrip('s')} {text[:60]!r} is not in the catalog; {guess}see: pertoken list {kind}{hint}"
     )
+
+
+# folder of uploads where names come from strangers; None where they are a user's own, who may name any file
+_UPLOADS: ContextVar[Path | None] = ContextVar("uploads", default=None)
+UPLOAD = re.compile(r"upload:([0-9a-f]{32})")
+
+
+@contextmanager
+def closed(uploads: Path) -> Iterator[None]:
+    """Within it names mean entries of the catalog or ``upload:ID``, and no path that someone names is looked at."""
+    token = _UPLOADS.set(uploads)
+    try:
+        yield
+    finally:
+        _UPLOADS.reset(token)
+
+
+def own(text: str) -> Path | None:
+    """The file that a user's text names; None where it may name none, see `closed`.
+
+    Raises
+    ------
+    PertokenError
+        When an upload is there no more.
+    """
+    uploads = _UPLOADS.get()
+    if uploads is None:
+        return Path(text).expanduser()
+    found = UPLOAD.fullmatch(text.strip())
+    if not found:
+        return None
+    path = next(iter(sorted((uploads / found[1]).glob("*"))), None)
+    if path is None:
+        raise PertokenError(f"{text[:60]!r} is kept no more; upload the file again")
+    return path
 
 
 def read_text(path: Path) -> str:

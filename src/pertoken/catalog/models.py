@@ -51,6 +51,22 @@ def _in_local_cache(name: str) -> Path | None:
     return max(configs, key=lambda path: path.stat().st_mtime, default=None)
 
 
+def _of_user(text: str) -> Checkpoint | None:
+    """A model from a file of the user's, if the text names one."""
+    path = files.own(text)
+    if path is None:
+        return None
+    try:
+        if path.is_dir():
+            return _from_files(path / "config.json")
+        if path.is_file() or path.suffix == ".json":
+            return _from_files(path)
+    except OSError as error:
+        raise PertokenError(f"model path {text[:60]!r} cannot be read: {error.strerror}; give another") from error
+    local = _in_local_cache(text)
+    return _from_files(local, text) if local else None
+
+
 def is_closed(text: str) -> bool:
     """Whether a name is that of a model whose weights nobody published."""
     return bool(_CLOSED.match(text.strip().lower()))
@@ -74,17 +90,9 @@ def load_checkpoint(text: str) -> Checkpoint:
     name = files.find_name("models", text)
     if name:
         return from_entry(files.entry("models", name))
-    path = Path(text).expanduser()
-    try:
-        if path.is_dir():
-            return _from_files(path / "config.json")
-        if path.is_file() or path.suffix == ".json":
-            return _from_files(path)
-    except OSError as error:
-        raise PertokenError(f"model path {text[:60]!r} cannot be read: {error.strerror}; give another") from error
-    local = _in_local_cache(text)
-    if local:
-        return _from_files(local, text)
+    found = _of_user(text)
+    if found:
+        return found
     if is_closed(text):
         raise PertokenError(
             f"{text[:60]!r}: weights unpublished, so its cost cannot be computed from shapes; see its offers with pertoken market"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pertoken.catalog.files import ROOT
+from pertoken.catalog.files import ROOT, own
 from pertoken.errors import PertokenError
 from pertoken.serving.columns import added, pick
 from pertoken.serving.lengths import MOST_TOKENS, Lengths
@@ -140,9 +140,9 @@ def load_lengths(text: str, prefix_cache: float | None = None) -> Lengths:
     """
     if text in names():
         return _shipped(text, prefix_cache)
-    path = Path(text).expanduser()
+    path = own(text)
     try:
-        if path.is_file():
+        if path and path.is_file():
             read = _json_rows if path.suffix.lower() in (".jsonl", ".ndjson") else _rows
             return _from_rows(read(lines(path), path.name, prefix_cache), path.name)
     except OSError as error:

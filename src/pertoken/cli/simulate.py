@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,30 @@ from pertoken.report.place import place
 ROUTES = ("round-robin", "least-loaded", "prefix-aware")
 
 
+@dataclass(frozen=True)
+class Listener:
+    """Who hears how far a run is, in place of a terminal; the command's ``obj``."""
+
+    tell: Callable[[Mapping[str, Any]], None]
+
+
 class Progress:
     """A line on stderr with the time left, rewritten a few times a second; nothing where stderr is no terminal."""
 
     def __init__(self, what: str) -> None:
         self.what, self.start, self.shown = what, time.monotonic(), 0.0
         self.on = sys.stderr.isatty()
+        self.listener = click.get_current_context().find_object(Listener)
 
     def __call__(self, share: float) -> None:
         now = time.monotonic()
-        if not self.on or now - self.shown < 0.2:
+        if not (self.on or self.listener) or now - self.shown < 0.2:
             return
         self.shown = now
         left = (now - self.start) * (1.0 - share) / share if share > 0.01 else None
+        if self.listener:
+            self.listener.tell({"progress": share, "left_s": left})
+            return
         bar = "#" * int(30 * share)
         tail = f", {left:,.0f} s left" if left is not None else ""
         click.echo(f"\r{self.what} [{bar:30}] {share:4.0%}{tail}   ", err=True, nl=False)

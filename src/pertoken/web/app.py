@@ -3,111 +3,170 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from pertoken.errors import PertokenError
-from pertoken.web import api
-from pertoken.web.asked import Asked
+from pertoken.web import api, catalog, openapi
+from pertoken.web.desk import Declined, Desk
+from pertoken.web.files import Files
+from pertoken.web.guard import Guard, Stop, error
+from pertoken.web.jobs import JSON, Answer, answered
 
-STATIC = Path(__file__).parent / "static"
-CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self';"
-    " font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+FRESH = {"cache-control": "no-store"}
+LEFT = Response(status_code=499)  # nobody reads it
 
 
-def error(sentence: str, status: int, exit_code: int = 2) -> JSONResponse:
+def refused(sentence: str, status: int, exit_code: int = 2, headers: Any = None) -> Response:
     """An error as every path answers it."""
-    return JSONResponse({"error": sentence, "exit_code": exit_code}, status)
+    return Response(error(sentence, exit_code), status, {**FRESH, **(headers or {})}, JSON)
 
 
-async def _asked(request: Request) -> Asked:
+def sent(request: Request, found: Answer) -> Response:
+    """An answer, unpacked for a client that takes no gzip."""
+    headers = {**FRESH, "vary": "accept-encoding"}
+    body = found.body
+    if found.packed and "gzip" in request.headers.get("accept-encoding", ""):
+        headers["content-encoding"] = "gzip"
+    elif found.packed:
+        body = gzip.decompress(body)
+    if found.name:
+        headers["content-disposition"] = f'attachment; filename="{found.name}"'
+    return Response(body, headers=headers, media_type=found.kind)
+
+
+async def _body(request: Request) -> Any:
     try:
-        return Asked(json.loads(await request.body()))
+        return json.loads(await request.body())
     except (ValueError, RecursionError) as problem:
-        if isinstance(problem, PertokenError):
-            raise
-        raise PertokenError(f"the body is not JSON: {str(problem)[:80]}") from problem
+        raise Stop(400, f"the body is not JSON: {str(problem)[:80]}") from problem
 
 
-def _answering(job: Callable[[Asked], Any]) -> Any:
+async def unless_left(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
+    """What the work returns; None, and the work is stopped, when the client leaves before."""
+    task, leaving = asyncio.create_task(work), asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait((task, leaving), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for one in (task, leaving):
+            one.cancel()
+        await asyncio.gather(task, leaving, return_exceptions=True)
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _answering(job: str) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
-        asked = await _asked(request)
-        found = await asyncio.to_thread(lambda: api.as_bytes(job(asked)))
-        return Response(found, media_type="application/json", headers={"cache-control": "no-store"})
+        body = await _body(request)
+        found = await unless_left(request, request.app.state.desk.answer(job, body))
+        return sent(request, found) if found else LEFT
 
     return answer
 
 
 async def _view(request: Request) -> Response:
     name = request.path_params["name"]
-    return await _answering(lambda asked: api.view(name, asked))(request)  # type: ignore[no-any-return]
+    if name not in api.VIEWS:
+        raise Stop(404, f"{name[:60]!r} is no view; use one of {', '.join(api.VIEWS)}")
+    return await _answering(f"view/{name}")(request)  # type: ignore[no-any-return]
 
 
-async def _knobs(request: Request) -> Response:  # noqa: ARG001
-    from pertoken.web.catalog import knobs
-
-    return JSONResponse(knobs(), headers={"cache-control": "no-store"})
+async def _catalog(request: Request) -> Response:
+    return sent(request, await request.app.state.desk.answer("catalog", {}))
 
 
-async def _catalog(request: Request) -> Response:  # noqa: ARG001
-    from pertoken.web.catalog import catalog
-
-    return JSONResponse(await asyncio.to_thread(catalog), headers={"cache-control": "no-store"})
-
-
-async def _index(request: Request) -> Response:  # noqa: ARG001
-    return FileResponse(STATIC / "index.html")
-
-
-async def _bundle(request: Request) -> Response:  # noqa: ARG001
-    from pertoken.web.bundle import bundle
-
-    return Response(await asyncio.to_thread(bundle), media_type="text/javascript")
+async def _upload(request: Request) -> Response:
+    desk: Desk = request.app.state.desk
+    kind = request.headers["content-type"].partition(";")[0].strip().lower()
+    try:
+        key = await desk.shelf.keep(request.stream(), kind, request.query_params.get("name", ""))
+    except ClientDisconnect:
+        return LEFT
+    try:
+        return sent(request, await desk.done("upload", {"id": key, "kind": kind}))
+    except BaseException:
+        desk.shelf.drop(key)
+        raise
 
 
-async def _refused(request: Request, problem: Exception) -> Response:  # noqa: ARG001
-    assert isinstance(problem, PertokenError)
-    return error(str(problem), 422 if problem.exit_code == 3 else 400, problem.exit_code)
+def _ready(found: Any) -> Callable[[Request], Any]:
+    """What is the same for everybody."""
+    answer = answered(found)
+
+    async def ready(request: Request) -> Response:
+        return sent(request, answer)
+
+    return ready
 
 
-async def _http(request: Request, problem: Exception) -> Response:  # noqa: ARG001
+async def _stopped(_: Request, problem: Exception) -> Response:
+    """A sentence; what is left of a body that was refused is not read, so the connection ends."""
+    assert isinstance(problem, Stop)
+    code = problem.exit_code if isinstance(problem, Declined) else 2
+    extra = {"connection": "close"} if problem.status in (408, 413) else {}
+    if problem.status == 503:
+        extra["retry-after"] = "2"
+    return refused(problem.sentence, problem.status, code, extra)
+
+
+async def _http(_: Request, problem: Exception) -> Response:
     assert isinstance(problem, HTTPException)
-    return error(str(problem.detail).lower(), problem.status_code)
+    said = {404: "there is nothing at this path", 405: "this path is not asked in this way"}
+    return refused(said.get(problem.status_code, str(problem.detail)), problem.status_code, headers=problem.headers)
 
 
-class _Headers:
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def sending(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"content-security-policy", CSP.encode())]
-            await send(message)
-
-        await self.app(scope, receive, sending if scope["type"] == "http" else send)
+async def _broken(_: Request, __: Exception) -> Response:
+    return refused("this is a fault of pertoken, told on its terminal; please report it", 500)
 
 
-def application() -> Any:
-    """The page and its API as an ASGI application."""
+def application(host: str = "127.0.0.1", names: Iterable[str] = (), workers: int | None = None) -> Any:
+    """The page and its API as an ASGI application; see `pertoken.web.guard.Guard` and `pertoken.web.desk.Desk`."""
+
+    @asynccontextmanager
+    async def living(app: Starlette) -> AsyncIterator[None]:
+        app.state.desk = Desk(workers)
+        warming = asyncio.create_task(app.state.desk.warm())
+        try:
+            yield
+        finally:
+            warming.cancel()
+            await asyncio.gather(warming, return_exceptions=True)
+            app.state.desk.close()
+
+    from pertoken.web.runs import simulate
+
+    files = Files()
     routes = [
-        Route("/", _index),
-        Route("/static/vega.js", _bundle),
-        Mount("/static", StaticFiles(directory=STATIC)),
-        Route("/api/knobs", _knobs),
+        Route("/", files.index),
+        Route("/static/{path:path}", files.static),
+        Route("/api/knobs", _ready(catalog.knobs())),
         Route("/api/catalog", _catalog),
+        Route("/api/openapi.json", _ready(openapi.description())),
         Route("/api/view/{name}", _view, methods=["POST"]),
-        *(Route(f"/api/{name}", _answering(job), methods=["POST"]) for name, job in api.LIGHT.items()),
+        Route("/api/upload", _upload, methods=["POST"]),
+        Route("/api/simulate", simulate, methods=["POST"]),
+        *(
+            Route(f"/api/{job}", _answering(job), methods=["POST"])
+            for job in ("page", "chart", "export", *api.COMMANDS)
+        ),
     ]
-    return _Headers(Starlette(routes=routes, exception_handlers={PertokenError: _refused, HTTPException: _http}))
+    handlers: Any = {Stop: _stopped, HTTPException: _http, PertokenError: _declined, Exception: _broken}
+    return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=living), host, names)
+
+
+async def _declined(_: Request, problem: Exception) -> Response:
+    assert isinstance(problem, PertokenError)
+    return refused(str(problem), 400, problem.exit_code)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime as dt
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pertoken.cli import money
 from pertoken.cost import Cost
 from pertoken.units import HOUR
 
@@ -39,7 +41,7 @@ def effective(cost: Cost) -> dict[str, Any]:
     return found
 
 
-def screen(cost: Cost, knobs: Mapping[str, Any], charts: Sequence[str]) -> dict[str, Any]:
+def screen(cost: Cost, charts: Sequence[str]) -> dict[str, Any]:
     """What the page shows first."""
     from pertoken.report import drawings, text
     from pertoken.report.figures import figures
@@ -53,6 +55,6 @@ def screen(cost: Cost, knobs: Mapping[str, Any], charts: Sequence[str]) -> dict[
         "scenario": cost.scenario,
         "effective": effective(cost),
         "assumed": list(cost.assumed),
-        "warnings": [],
+        "warnings": money.warnings([cost], dt.datetime.now(tz=dt.UTC).date()),
         "rows": {name: drawings.rows(name, [cost]) for name in charts},
     }

@@ -46,7 +46,14 @@ def run(host: str, port: int, opened: bool, say: Callable[[str], None]) -> None:
     door = listen(host, port)
     name, number = door.getsockname()[:2]
     address = f"http://{f'[{name}]' if ':' in name else name}:{number}/"
-    config = uvicorn.Config(application(), log_level="warning", access_log=False, lifespan="on", server_header=False)
+    config = uvicorn.Config(
+        application(),
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
     server = uvicorn.Server(config)
     say(f"pertoken: the page is at {address} (Ctrl-C ends it)")
     if opened:

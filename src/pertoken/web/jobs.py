@@ -1,0 +1,88 @@
+"""What a worker process does: waits for a job, does it within what strangers may do, and sends back the answer."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from pertoken.catalog import files
+from pertoken.errors import PertokenError
+from pertoken.report.document import clean
+
+SMALL = 1000  # bytes that are not worth packing
+JSON = "application/json"
+Tell = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a job found.
+
+    Parameters
+    ----------
+    body : bytes
+        Packed if ``packed``.
+    kind : str
+        Media type.
+    packed : bool
+        Whether the body is gzip.
+    name : str
+        Of the file, where it is one to save.
+    """
+
+    body: bytes
+    kind: str = JSON
+    packed: bool = False
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A sentence in place of an answer; ``crash`` is a fault of ours, with its traceback."""
+
+    sentence: str
+    exit_code: int = 2
+    crash: bool = False
+
+
+def answered(found: Any) -> Answer:
+    """A result as bytes, packed where that helps."""
+    if not isinstance(found, Answer):
+        text = found if isinstance(found, str) else json.dumps(clean(found), allow_nan=False, separators=(",", ":"))
+        found = Answer(text.encode())
+    if len(found.body) < SMALL:
+        return found
+    return Answer(gzip.compress(found.body, 5, mtime=0), found.kind, True, found.name)
+
+
+def do(job: str, body: Any, uploads: Path, tell: Tell) -> Answer | Refused:
+    """One job. Never raises."""
+    from pertoken.web.api import JOBS
+
+    try:
+        with files.closed(uploads):
+            return answered(JOBS[job](body, tell))
+    except PertokenError as error:
+        return Refused(str(error), error.exit_code)
+    except MemoryError:
+        return Refused("this takes more memory than there is; ask for less")
+    except Exception:
+        return Refused(traceback.format_exc(), crash=True)
+
+
+def serve(pipe: Connection, uploads: Path) -> None:
+    """Answer jobs until the pipe is closed; the server, not the terminal, says when to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        while True:
+            job, body = pipe.recv()
+            pipe.send(("done", do(job, body, uploads, lambda line: pipe.send(("line", line)))))
+    except (EOFError, OSError):
+        return
