@@ -97,6 +97,23 @@ def ledger(state: Steady, case: str = "value") -> list[Entry]:
     ]
 
 
+def ledgers(state: Steady, ends: tuple[float, float] | None) -> dict[str, list[Entry]]:
+    """Ledgers by case: low and high are measured over predicted seconds at the ends, or where none are known the bounds.
+
+    Parameters
+    ----------
+    state : Steady
+        The state.
+    ends : tuple of (float, float) or None
+        Factors on all seconds.
+    """
+    value = ledger(state)
+    if ends is None:
+        return {"value": value, "low": ledger(state, "low"), "high": ledger(state, "high")}
+    low, high = ([Entry(e.token, e.part, e.group, e.name, e.seconds * end) for e in value] for end in ends)
+    return {"value": value, "low": low, "high": high}
+
+
 def by_token(entries: Iterable[Entry]) -> dict[str, Number]:
     """Seconds that each kind of token owes in the mean step [s]."""
     totals: dict[str, Number] = dict.fromkeys(TOKENS, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ def from_entry(table: Mapping[str, Any]) -> Checkpoint:
         origin=origin,
         published=known if stated else None,
     )
+
+
+@lru_cache(64)
+def _entry(name: str) -> Checkpoint:
+    return from_entry(files.entry("models", name))
 
 
 def _from_files(config: Path, name: str = "") -> Checkpoint:
@@ -89,7 +95,7 @@ def load_checkpoint(text: str) -> Checkpoint:
         raise PertokenError(f"model {text[:60]!r} is no name or path; see: pertoken list models")
     name = files.find_name("models", text)
     if name:
-        return from_entry(files.entry("models", name))
+        return _entry(name)
     found = _of_user(text)
     if found:
         return found

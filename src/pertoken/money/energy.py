@@ -126,6 +126,11 @@ def relative_peaks(deployment: Deployment) -> dict[str, float]:
     return found
 
 
+def _is_zero(figure: Number) -> bool:
+    """Whether a figure, or each of an array, is 0."""
+    return figure == 0.0 if isinstance(figure, float) else not np.any(figure != 0.0)
+
+
 def _of_op(op: Timed, share: Number, draw: Draw, relative: float) -> Iterable[Joules]:
     """Floor by seconds; bytes and FLOP by tokens."""
     for e in split(op, share):
@@ -137,8 +142,9 @@ def _of_op(op: Timed, share: Number, draw: Draw, relative: float) -> Iterable[Jo
     spent = {part: count * size * draw.byte.value for part, size in moved.items()} | {"compute": arithmetic - again}
     everyone = np.maximum(op.input_tokens + op.output_tokens, 1e-30)
     for token, tokens in (("input", op.input_tokens), ("output", op.output_tokens)):
-        for part, joules in spent.items():
-            yield Joules(token, part, op.group, op.name, joules * tokens / everyone)
+        if not _is_zero(tokens):
+            for part, joules in spent.items():
+                yield Joules(token, part, op.group, op.name, joules * tokens / everyone)
     yield Joules("cached", "compute", op.group, op.name, again)
 
 
@@ -149,7 +155,7 @@ def _of_kind(kind: StepKind, draw: Draw, relative: Mapping[str, float]) -> Itera
     most = draw.cap.value * kind.share * kind.seconds
     factor = np.minimum(1.0, most / np.maximum(total, 1e-300))
     for e in entries:
-        if np.any(e.joules != 0):
+        if not _is_zero(e.joules):
             yield Joules(e.token, e.part, e.group, e.name, e.joules * factor)
     waited = kind.share * kind.step.emitted * draw.wait.value
     yield Joules("output", "overhead", "host", "wait", waited * draw.active.value)
