@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pertoken.cost import Cost
-from pertoken.report.charts import COLOURS, altair
+from pertoken.report.charts import COLOURS
+from pertoken.report.drawings import altair
 from pertoken.report.text import headline
 
 PAYS = ("pays more than it costs", "pays less")

@@ -36,11 +36,12 @@ COLOURS = (
 )  # fmt: skip
 
 
-def _unit(cost: Cost) -> str:
+def per_million_unit(cost: Cost) -> str:
+    """What an amount on an axis is in."""
     return "$ per million tokens" if cost.rate else "accelerator-s per million tokens"
 
 
-def _titled(chart: Any, costs: Sequence[Cost], what: str, *more: str) -> Any:
+def drawn_of(chart: Any, costs: Sequence[Cost], what: str, *more: str) -> Any:
     """A chart with its title, what it is of, and a grid that stays behind the lines."""
     subjects = dict.fromkeys(
         f"{d.model.name}, weights in {d.precision.weights}, on {d.accelerators} x {d.accelerator.name} ({d.split})"
@@ -62,18 +63,18 @@ def _line(name: str, x: Any, y: Any, colour: Any, dash: Any = None) -> Any:
     return found.encode(strokeDash=dash) if dash is not None else found
 
 
-def _log(field: str, title: str, values: Sequence[float], form: str = "~s") -> Any:
+def log_axis(field: str, title: str, values: Sequence[float], form: str = "~s") -> Any:
     """A logarithmic x axis that ends where the values do."""
     alt = altair()
     scale = alt.Scale(type="log", domain=[min(values), max(values)], nice=False)
     return alt.X(f"{field}:Q", scale=scale, title=title, axis=alt.Axis(format=form))
 
 
-def _up(field: str, title: str, values: Sequence[float]) -> Any:
+def up_axis(field: str, title: str | None, values: Sequence[float], axis: Any = None) -> Any:
     """A logarithmic y axis with a little room above and below."""
     alt = altair()
     scale = alt.Scale(type="log", domain=[min(values) / 1.15, max(values) * 1.15], nice=False)
-    return alt.Y(f"{field}:Q", scale=scale, title=title)
+    return alt.Y(f"{field}:Q", scale=scale, title=title, **({"axis": axis} if axis else {}))
 
 
 TOKENS = ("input", "output")
@@ -149,14 +150,14 @@ def _position(tokens: Sequence[str], costs: Sequence[Cost], options: Options, ro
             f"{report.QUESTION[curves[0].view]}; the {curves[0].who} pays for reading old positions",
         ]
     if len(panels) == 1:
-        return _titled(panels[0], costs, f"Cost of the n-th {tokens[0]} token", *more)
+        return drawn_of(panels[0], costs, f"Cost of the n-th {tokens[0]} token", *more)
     named = [panel.properties(title=f"{token} tokens") for panel, token in zip(panels, tokens, strict=True)]
-    return _titled(altair().hconcat(*named), costs, "Cost of the n-th token", *more)
+    return drawn_of(altair().hconcat(*named), costs, "Cost of the n-th token", *more)
 
 
 def _position_axis(curves: Sequence[Curve], token: str) -> Any:
     after = "" if token == "input" else f", after {curves[0].before:,} of input"
-    return _log("n", f"position of the {token} token{after}", [1.0, float(max(c.last(token) for c in curves))])
+    return log_axis("n", f"position of the {token} token{after}", [1.0, float(max(c.last(token) for c in curves))])
 
 
 def _parts(curves: Sequence[Curve], token: str, rows: Datasets) -> Any:
@@ -169,7 +170,7 @@ def _parts(curves: Sequence[Curve], token: str, rows: Datasets) -> Any:
         whole[row["n"]] = whole.get(row["n"], 0.0) + row["cost"]
     stacked = alt.Chart(held(f"{token}_parts")).mark_area(clip=True).encode(
         x=_position_axis(curves, token),
-        y=alt.Y("cost:Q", title=_unit(curves[0].cost), stack="zero", scale=alt.Scale(domain=[0, max(whole.values())])),
+        y=alt.Y("cost:Q", title=per_million_unit(curves[0].cost), stack="zero", scale=alt.Scale(domain=[0, max(whole.values())])),
         color=alt.Color("part:N", title=None, scale=alt.Scale(domain=used, range=colours), sort=used),
         order=alt.Order("order:Q"),
     )  # fmt: skip
@@ -180,12 +181,12 @@ def _parts(curves: Sequence[Curve], token: str, rows: Datasets) -> Any:
 
 
 def _cases(curves: Sequence[Curve], token: str, rows: Datasets) -> Any:
-    y = _up("cost", _unit(curves[0].cost), [row["cost"] for row in rows[f"{token}_cases"]])
+    y = up_axis("cost", per_million_unit(curves[0].cost), [row["cost"] for row in rows[f"{token}_cases"]])
     lines = _line(f"{token}_cases", _position_axis(curves, token), y, altair().Color("case:N", title=None, sort=None))
     return lines.properties(width=360, height=300)
 
 
-def _position_said(tokens: Sequence[str], costs: Sequence[Cost], options: Options, rows: Datasets) -> str:  # noqa: ARG001, E501
+def _position_said(tokens: Sequence[str], costs: Sequence[Cost], options: Options, rows: Datasets) -> str:  # noqa: ARG001
     said = []
     for name, curve in zip(labels(curves := _curves(costs, options)), curves, strict=True):
         for token in tokens:
@@ -251,13 +252,13 @@ def load(costs: Sequence[Cost]) -> Any:
 def _kinds(x: str, title: str, form: str, costs: Sequence[Cost], options: Options, rows: Datasets) -> Any:  # noqa: ARG001
     """A line for each kind of token, dashes for the second; a colour for each case if there are several."""
     alt = altair()
-    y = _up("cost", _unit(costs[0]), [row["cost"] for row in rows["lines"]])
-    axis = _log("x", x, [row["x"] for row in rows["lines"]], form)
+    y = up_axis("cost", per_million_unit(costs[0]), [row["cost"] for row in rows["lines"]])
+    axis = log_axis("x", x, [row["x"] for row in rows["lines"]], form)
     if len(costs) == 1:
         colour, dash = alt.Color("token:N", title=None, scale=alt.Scale(range=list(COLOURS[1:3]))), None
     else:
         colour, dash = alt.Color("case:N", title=None, sort=None), alt.StrokeDash("token:N", title=None)
-    return _titled(_line("lines", axis, y, colour, dash).properties(width=520, height=320), costs, title)
+    return drawn_of(_line("lines", axis, y, colour, dash).properties(width=520, height=320), costs, title)
 
 
 def _kinds_said(title: str, costs: Sequence[Cost], options: Options, rows: Datasets) -> str:  # noqa: ARG001
@@ -269,7 +270,7 @@ def _kinds_said(title: str, costs: Sequence[Cost], options: Options, rows: Datas
         f" {format_number(line[0]['x'], 3)} to {format_number(line[-1]['cost'], 3)} at {format_number(line[-1]['x'], 3)}"
         for (case, token), line in ends.items()
     ]
-    return f"{title}, {_unit(costs[0])}: {'; '.join(said)}."
+    return f"{title}, {per_million_unit(costs[0])}: {'; '.join(said)}."
 
 
 def _ratio_rows(costs: Sequence[Cost], options: Options) -> Datasets:  # noqa: ARG001
@@ -290,13 +291,13 @@ def ratio(costs: Sequence[Cost]) -> Any:
 
 def _ratio(costs: Sequence[Cost], options: Options, rows: Datasets) -> Any:  # noqa: ARG001
     alt = altair()
-    axis = _log("x", "sequences that decode together (batch)", [row["x"] for row in rows["lines"]])
-    y = _up("ratio", "output cost / input cost", [1.0, *(row["ratio"] for row in rows["lines"])])
+    axis = log_axis("x", "sequences that decode together (batch)", [row["x"] for row in rows["lines"]])
+    y = up_axis("ratio", "output cost / input cost", [1.0, *(row["ratio"] for row in rows["lines"])])
     colour = alt.Color("case:N", title=None, sort=None) if len(costs) > 1 else alt.value(COLOURS[1])
     lines = _line("lines", axis, y, colour)
     equal = alt.Chart(held("one")).mark_rule(strokeDash=[5, 3]).encode(y="one:Q")
     drawn = alt.layer(lines, equal).properties(width=520, height=320)
-    return _titled(drawn, costs, "An output token's cost over an input token's")
+    return drawn_of(drawn, costs, "An output token's cost over an input token's")
 
 
 def _ratio_said(costs: Sequence[Cost], options: Options, rows: Datasets) -> str:  # noqa: ARG001

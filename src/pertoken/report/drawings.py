@@ -22,6 +22,7 @@ Options = Mapping[str, Any]
 # where each chart is defined; imported when it is asked for
 MODULES: Mapping[str, str] = {
     **dict.fromkeys(("roofline", "receipt"), "pertoken.report.pictures"),
+    **dict.fromkeys(("load-cost", "load-latency"), "pertoken.report.loads"),
     **dict.fromkeys(
         ("position", "position-input", "position-output", "batch", "load", "ratio"), "pertoken.report.charts"
     ),

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pertoken.errors import PertokenError
-from pertoken.report.charts import altair
 from pertoken.report.document import safe_cell
+from pertoken.report.drawings import altair
 from pertoken.report.export import as_html, as_markdown, write_whole
 from pertoken.report.text import bullets
 from pertoken.serving.workload import Goals

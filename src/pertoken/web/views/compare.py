@@ -1,0 +1,104 @@
+"""The view Compare: two cases side by side, what differs between them, and why one costs more, branch by branch."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from pertoken.errors import PertokenError
+from pertoken.knobs import KNOBS
+from pertoken.report import branches, explaining
+from pertoken.report.text import headline
+from pertoken.units import format_money, format_number, format_seconds
+
+if TYPE_CHECKING:
+    from pertoken.cost import Cost
+    from pertoken.web.asked import Asked
+
+NAMES = ("A", "B")
+
+
+def view(asked: Asked) -> dict[str, Any]:
+    """What the view shows of two ``cases``, A and B."""
+    if len(asked.cases) != 2:
+        raise PertokenError(f"{len(asked.cases)} cases were given; compare takes two, A and B")
+    a, b = asked.costs
+    tree, root = branches.branches(a, b)
+    knobs = differing(asked.cases[0], asked.cases[1])
+    said = [f"{name}: {headline(cost)}." for name, cost in zip(NAMES, (a, b), strict=True)]
+    if not knobs:
+        said.append("A and B are the same scenario; change a knob of one of them.")
+    else:
+        said += [f"{text[0].upper()}{text[1:]}." for text in (*explaining.causes(root), largest(tree))]
+    return {
+        "title": "Compare",
+        "sentences": said,
+        "knobs": knobs,
+        "tables": [figures_table(a, b)],
+        "tree": tree,
+        "charts": [{"name": "receipt", "options": {"names": list(NAMES)}}]
+        if (a.rate is None) == (b.rate is None)
+        else [],
+    }
+
+
+def differing(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
+    """Knobs of which the cases have other values; a dash where one has none."""
+    names = [name for name in KNOBS if a.get(name) != b.get(name)]
+    return [
+        {
+            "name": name,
+            "label": KNOBS[name].label or name.replace("_", " "),
+            "a": str(a.get(name, "auto")),
+            "b": str(b.get(name, "auto")),
+        }
+        for name in names
+    ]
+
+
+def largest(tree: dict[str, Any]) -> str:
+    """The operation whose change is largest, in words."""
+    names: list[str] = []
+    node = tree
+    while len(names) < 3 and node["children"]:
+        node = node["children"][0]  # the largest change comes first
+        names.append(node["name"])
+    if not names or not node["change"]:
+        return "every branch costs the same"
+    return f"the largest change is in {' > '.join(names)}: {node['before']} in A and {node['after']} in B, of a million requests"
+
+
+def figures_table(a: Cost, b: Cost) -> dict[str, Any]:
+    """Figures side by side, with difference and ratio."""
+    from pertoken.report.figures import figures
+
+    one, two = figures(a), figures(b)
+    rows = []
+    for key in one:
+        if key in two and one[key]["unit"] == two[key]["unit"]:
+            x, y = one[key]["value"], two[key]["value"]
+            rows.append([one[key]["label"], one[key]["shown"], two[key]["shown"], *_change(x, y, one[key]["unit"])])
+    return {
+        "title": "Figures side by side",
+        "head": ["", *NAMES, "B less A", "B over A"],
+        "rows": rows,
+        "note": "Ranges of single figures are on the first screen of each.",
+    }
+
+
+def _change(x: float | None, y: float | None, unit: str) -> list[str]:
+    if x is None or y is None or not (math.isfinite(x) and math.isfinite(y)):
+        return ["", ""]
+    ratio = branches.ratio(x, y)
+    if ratio == "same" or x == y:
+        return ["", "same"]
+    return [f"{'+' if y > x else '-'}{amount(abs(y - x), unit)}", ratio]
+
+
+def amount(value: float, unit: str) -> str:
+    """A difference in the unit of its figures."""
+    if unit.startswith("$"):
+        return format_money(value)
+    if unit == "s":
+        return format_seconds(value)
+    return format_number(value, 3)
