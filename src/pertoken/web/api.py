@@ -8,7 +8,7 @@ from typing import Any
 
 from pertoken.errors import PertokenError
 from pertoken.web.asked import Asked
-from pertoken.web.jobs import Tell
+from pertoken.web.jobs import Answer, Tell
 
 VIEWS = ("why", "position", "load", "market", "tariff", "compare", "answers")
 COMMANDS = ("price", "explain", "curve", "market", "answers")
@@ -58,6 +58,13 @@ def _read(body: Any, tell: Tell) -> Any:  # noqa: ARG001
     return read(body)
 
 
+def bundle(body: Any, tell: Tell) -> Any:  # noqa: ARG001
+    """The charts' script; made apart from the server, whose memory it would stay in."""
+    from pertoken.web.bundle import bundle as made
+
+    return Answer(made(), "text/javascript")
+
+
 def catalog(body: Any, tell: Tell) -> Any:  # noqa: ARG001
     """Names of the catalog."""
     from pertoken.web.catalog import catalog as found
@@ -73,4 +80,5 @@ JOBS: Mapping[str, Callable[[Any, Tell], Any]] = {
     "export": _export,
     "upload": _read,
     "catalog": catalog,
+    "bundle": bundle,
 }

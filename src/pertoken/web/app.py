@@ -21,6 +21,7 @@ from pertoken.web.desk import Declined, Desk
 from pertoken.web.files import Files
 from pertoken.web.guard import Guard, Stop, error
 from pertoken.web.jobs import JSON, Answer, answered
+from pertoken.web.runs import simulate
 
 FRESH = {"cache-control": "no-store"}
 LEFT = Response(status_code=499)  # nobody reads it
@@ -135,10 +136,12 @@ async def _broken(_: Request, __: Exception) -> Response:
 def application(host: str = "127.0.0.1", names: Iterable[str] = (), workers: int | None = None) -> Any:
     """The page and its API as an ASGI application; see `pertoken.web.guard.Guard` and `pertoken.web.desk.Desk`."""
 
+    files = Files()
+
     @asynccontextmanager
     async def living(app: Starlette) -> AsyncIterator[None]:
         app.state.desk = Desk(workers)
-        warming = asyncio.create_task(app.state.desk.warm())
+        warming = asyncio.gather(app.state.desk.warm(), files.bundle(app.state.desk), return_exceptions=True)
         try:
             yield
         finally:
@@ -146,9 +149,6 @@ def application(host: str = "127.0.0.1", names: Iterable[str] = (), workers: int
             await asyncio.gather(warming, return_exceptions=True)
             app.state.desk.close()
 
-    from pertoken.web.runs import simulate
-
-    files = Files()
     routes = [
         Route("/", files.index),
         Route("/static/{path:path}", files.static),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from pathlib import Path
 
 from pertoken.errors import PertokenError
@@ -15,7 +14,6 @@ def _folder() -> Path:
     return Path(home) / "pertoken"
 
 
-@cache
 def bundle() -> bytes:
     """The script, about 900 kB; takes a second the first time that a version of vl-convert is met."""
     try:

@@ -43,9 +43,11 @@ class Desk:
         self.kept = Kept()
         self.flying: dict[bytes, tuple[asyncio.Task[Answer], list[None]]] = {}
 
-    def crew(self, job: str) -> Crew:
+    def crew(self, job: str, body: Any = None) -> Crew:
         """Who does a job."""
-        return self.moves if job in ("page", "price", "catalog") else self.runs if job == "simulate" else self.views
+        if job == "simulate" or (job == "export" and isinstance(body, dict) and body.get("what") == "simulate"):
+            return self.runs
+        return self.moves if job in ("page", "price", "catalog") else self.views
 
     async def warm(self) -> None:
         """Start what the first visitor would wait for."""
@@ -96,7 +98,7 @@ class Desk:
         Stop
             With the sentence to answer instead.
         """
-        crew = self.crew(job)
+        crew = self.crew(job, body)
         try:
             found = await crew.do(job, body, tell)
         except Busy as problem:

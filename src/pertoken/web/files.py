@@ -7,10 +7,14 @@ import gzip
 import hashlib
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from pertoken.web.desk import Desk
 
 STATIC = Path(__file__).parent / "static"
 BUNDLE = "vega.js"
@@ -74,20 +78,13 @@ class Files:
         """What the page loads."""
         name = request.path_params["path"]
         if name == BUNDLE:
-            return (await self.bundle()).answer(request)
+            return (await self.bundle(request.app.state.desk)).answer(request)
         return self.file(name).answer(request)
 
-    async def bundle(self) -> File:
-        """The charts' script."""
+    async def bundle(self, desk: Desk) -> File:
+        """The charts' script, made when it is first needed and no file of an earlier run holds it."""
         async with self._making:
             if BUNDLE not in self._read:
-                self._read[BUNDLE] = (0.0, await asyncio.to_thread(_bundle))
+                made = await desk.done("bundle", {})
+                self._read[BUNDLE] = (0.0, await asyncio.to_thread(File, gzip.decompress(made.body), ".js"))
         return self._read[BUNDLE][1]
-
-
-def _bundle() -> File:
-    from pertoken.web.bundle import bundle
-
-    found = File(bundle(), ".js")
-    _ = found.packed
-    return found
