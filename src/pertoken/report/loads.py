@@ -100,8 +100,10 @@ def axis(cost: Cost, against: str) -> Array:
     """Loads worth drawing, the present one among them."""
     if against == "rate":
         top = ceiling(cost)
-        bend = np.linspace(0.5, 0.98, POINTS // 3)  # latencies turn up near the end
-        return np.unique(np.concatenate((np.geomspace(0.01, 0.98, POINTS - bend.size), bend))) * top
+        now = here(cost, against)["x"] / top
+        low, high = min(0.01, now), max(0.98, now)
+        bend = np.linspace(0.5, high, POINTS // 3)  # latencies turn up near the end
+        return np.unique(np.concatenate((np.geomspace(low, high, POINTS - bend.size), bend, [now]))) * top
     lanes, now = cost.deployment.split.lanes, cost.operating.concurrency
     most = 1.5 * lanes * float(most_resident(cost.deployment, cost.operating.moments))
     return np.geomspace(1.0, max(8.0 * lanes, min(most, 8.0 * now), 1.2 * now), POINTS)

@@ -43,17 +43,21 @@ def view(asked: Asked) -> dict[str, Any]:
 
 
 def differing(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
-    """Knobs of which the cases have other values; a dash where one has none."""
+    """Knobs of which the cases have other values; auto where one has none."""
     names = [name for name in KNOBS if a.get(name) != b.get(name)]
     return [
         {
             "name": name,
             "label": KNOBS[name].label or name.replace("_", " "),
-            "a": str(a.get(name, "auto")),
-            "b": str(b.get(name, "auto")),
+            "a": _given(a.get(name)),
+            "b": _given(b.get(name)),
         }
         for name in names
     ]
+
+
+def _given(value: Any) -> str:
+    return "auto" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def largest(tree: dict[str, Any]) -> str:
