@@ -27,7 +27,8 @@ def found(spec: Any, key: str) -> list[Any]:
 
 @pytest.mark.parametrize("name", MINE)
 def test_a_specification_reads_exactly_the_rows_that_are_sent_after_it(name: str) -> None:
-    spec, rows = drawings.spec(name, [COST]), drawings.rows(name, [COST])
+    options = {"n": [11, 10_001]}
+    spec, rows = drawings.spec(name, [COST], options), drawings.rows(name, [COST], options)
     assert {data["name"] for data in found(spec, "data")} == set(rows) == set(spec["datasets"])
     assert spec["datasets"] == rows and any(rows.values())
     fields = {field for field in found(spec, "field") if isinstance(field, str)}

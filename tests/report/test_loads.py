@@ -76,3 +76,20 @@ def test_two_cases_have_no_common_course() -> None:
     cost = price("llama-3.1-8b", **JOB)
     with pytest.raises(PertokenError, match="draws one"):
         drawings.rows("load-cost", [cost, cost])
+
+
+def test_simulated_points_are_drawn_where_they_were_found() -> None:
+    cost = price("llama-3.1-8b", **JOB)
+    points = [{"x": 4, "input": 0.02, "output": 0.5, "ttft": 0.1, "tpot": None}]
+    rows = drawings.rows("load-latency", [cost], {"simulated": points})["simulated"]
+    assert rows == [{"x": 4.0, "value": 0.1, "of": loads.LATENCIES["ttft"], "text": "simulated"}]
+    assert len(drawings.rows("load-cost", [cost], {"simulated": points})["simulated"]) == 2
+
+
+@pytest.mark.parametrize(
+    "points", [5, ["x"], [{"x": "1", "input": 1}], [{"x": 1, "input": float("inf")}], [{"x": 1}] * 41, [{"input": 1.0}]]
+)
+def test_points_that_are_none_are_refused(points: Any) -> None:
+    cost = price("llama-3.1-8b", **JOB)
+    with pytest.raises(PertokenError, match="option"):
+        drawings.rows("load-cost", [cost], {"simulated": points})

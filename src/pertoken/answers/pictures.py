@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pertoken.cost import Cost
-from pertoken.report.charts import COLOURS
+from pertoken.report.axes import COLOURS
 from pertoken.report.drawings import altair
 from pertoken.report.text import headline
 

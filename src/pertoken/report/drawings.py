@@ -23,9 +23,8 @@ Options = Mapping[str, Any]
 MODULES: Mapping[str, str] = {
     **dict.fromkeys(("roofline", "receipt"), "pertoken.report.pictures"),
     **dict.fromkeys(("load-cost", "load-latency"), "pertoken.report.loads"),
-    **dict.fromkeys(
-        ("position", "position-input", "position-output", "batch", "load", "ratio"), "pertoken.report.charts"
-    ),
+    **dict.fromkeys(("position", "position-input", "position-output"), "pertoken.report.positions"),
+    **dict.fromkeys(("batch", "load", "ratio"), "pertoken.report.charts"),
 }
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from pertoken.attribution.position import check_choice
 from pertoken.cost import Cost
 from pertoken.errors import PertokenError
-from pertoken.report.charts import COLOURS, drawn_of, log_axis, per_million_unit, up_axis
-from pertoken.report.drawings import Datasets, Drawing, Options, Rows, altair, held
+from pertoken.report.axes import COLOURS, drawn_of, log_axis, per_million_unit, up_axis
+from pertoken.report.drawings import Datasets, Drawing, Options, Rows, altair, held, number
 from pertoken.serving.lengths import Array
 from pertoken.serving.operating import at_concurrency, at_rate, saturated
 from pertoken.serving.steady import Steady, in_system, most_resident, steady
@@ -24,6 +24,7 @@ from pertoken.units import MILLION, format_number
 
 AGAINST = {"concurrency": "requests in flight", "rate": "requests a second"}
 POINTS = 90  # of a line
+MOST_SIMULATED = 40
 NOW, SIMULATED = "where you are", "simulated"
 LATENCIES = {"ttft": "time to first token", "tpot": "time per output token"}
 _SECONDS = "datum.value < 1 ? format(datum.value * 1000, ',.3~r') + ' ms' : format(datum.value, ',.3~r') + ' s'"
@@ -161,7 +162,30 @@ def _rows(kind: str, costs: Sequence[Cost], options: Options) -> Datasets:
     dots: Rows = [
         {"x": now["x"], "value": value, "of": of, "text": NOW} for of, value in marks.items() if math.isfinite(value)
     ]
-    return {"lines": _lines(found.x, named), "here": dots, "goals": goals, "simulated": []}
+    return {"lines": _lines(found.x, named), "here": dots, "goals": goals, "simulated": _simulated(kind, options)}
+
+
+def _simulated(kind: str, options: Options) -> Rows:
+    """Points that were simulated already, handed over as the option ``simulated``: x with costs and latencies of each."""
+    given = options.get("simulated", [])
+    if (
+        not isinstance(given, list)
+        or len(given) > MOST_SIMULATED
+        or not all(isinstance(each, Mapping) for each in given)
+    ):
+        raise PertokenError(f"the option simulated must be a list of at most {MOST_SIMULATED} points")
+    named = {"input": "input token", "output": "output token"} if kind == "cost" else LATENCIES
+    return [
+        {
+            "x": number(each, "x", 0.0, 1e-9, 1e12),
+            "value": number(each, name, 0.0, 1e-12, 1e12),
+            "of": of,
+            "text": SIMULATED,
+        }
+        for each in given
+        for name, of in named.items()
+        if each.get(name) is not None
+    ]
 
 
 def _drawn(kind: str, costs: Sequence[Cost], options: Options, rows: Datasets) -> Any:

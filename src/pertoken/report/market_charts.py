@@ -10,7 +10,7 @@ import numpy as np
 from pertoken.errors import PertokenError
 from pertoken.market import ratios as lists
 from pertoken.market.compare import cost_per_request
-from pertoken.report.charts import COLOURS
+from pertoken.report.axes import COLOURS
 from pertoken.report.drawings import altair
 from pertoken.report.text import headline
 from pertoken.units import HOUR, MILLION, format_money

@@ -22,7 +22,7 @@ POINTS = 60  # of a line on the page
 def view(asked: Asked) -> dict[str, Any]:
     """What the view shows; options ``view``, ``who`` and ``n``, a list of positions."""
     curve = made(asked)
-    options = {"view": curve.view, "who": curve.who, "points": POINTS}
+    options = {"view": curve.view, "who": curve.who, "points": POINTS, "n": list(curve.asked)}
     found = report.document(curve)
     return {
         "title": "Position",
