@@ -91,6 +91,11 @@ def own(text: str) -> Path | None:
     return path
 
 
+def shown(path: Path) -> str:
+    """A file in an error: an upload by its name alone."""
+    return path.name if _UPLOADS.get() else str(path)[-120:]
+
+
 def read_text(path: Path) -> str:
     """A user's text file, at most 8 MiB of UTF-8.
 
@@ -99,18 +104,18 @@ def read_text(path: Path) -> str:
     PertokenError
         When it cannot be read as such.
     """
-    shown = str(path)[-120:]
+    where = shown(path)
     try:
         if not path.is_file():
-            raise PertokenError(f"{shown!r} is not a file; check the path")
+            raise PertokenError(f"{where!r} is not a file; check the path")
         if path.stat().st_size > MOST_BYTES:
             size = path.stat().st_size
-            raise PertokenError(f"{shown!r} has {size:,} bytes; at most {MOST_BYTES:,} are read: give a smaller file")
+            raise PertokenError(f"{where!r} has {size:,} bytes; at most {MOST_BYTES:,} are read: give a smaller file")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise PertokenError(f"{shown!r} is not UTF-8 text (byte {error.start}); give a text file") from error
+        raise PertokenError(f"{where!r} is not UTF-8 text (byte {error.start}); give a text file") from error
     except OSError as error:
-        raise PertokenError(f"{shown!r} cannot be read: {error.strerror}; give a file that can") from error
+        raise PertokenError(f"{where!r} cannot be read: {error.strerror}; give a file that can") from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -118,20 +123,20 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PertokenError(f"{str(path)[-120:]!r} is not TOML: {str(error)[:120]}; mend it there") from error
+        raise PertokenError(f"{shown(path)!r} is not TOML: {str(error)[:120]}; mend it there") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object."""
-    shown, text = str(path)[-120:], read_text(path)
+    where, text = shown(path), read_text(path)
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise PertokenError(f"{shown!r} is not JSON: {error.msg} at line {error.lineno}; mend it there") from error
+        raise PertokenError(f"{where!r} is not JSON: {error.msg} at line {error.lineno}; mend it there") from error
     except (RecursionError, ValueError) as error:
-        raise PertokenError(f"{shown!r} is not readable JSON: {str(error)[:80]}; give a config.json") from error
+        raise PertokenError(f"{where!r} is not readable JSON: {str(error)[:80]}; give a config.json") from error
     if not isinstance(found, dict):
-        raise PertokenError(f"{shown!r} holds a JSON {type(found).__name__}; a config.json holds an object")
+        raise PertokenError(f"{where!r} holds a JSON {type(found).__name__}; a config.json holds an object")
     return found
 
 

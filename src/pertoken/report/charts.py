@@ -22,6 +22,7 @@ from pertoken.report.curve_text import labels
 from pertoken.report.drawings import Datasets, Drawing, Options, Rows, altair, held
 from pertoken.report.export import write_whole
 from pertoken.report.positions import position
+from pertoken.report.svg import described
 from pertoken.serving.lengths import Array
 from pertoken.serving.operating import at_rate
 from pertoken.sweep import batches, per_million
@@ -180,7 +181,7 @@ def picture(chart: Any, suffix: str) -> str | bytes:
         ) from error
     spec = chart.to_dict()
     if suffix == ".svg":
-        return str(vl_convert.vegalite_to_svg(spec))
+        return described(vl_convert.vegalite_to_svg(spec), spec)
     return bytes(vl_convert.vegalite_to_png(spec, scale=2))
 
 

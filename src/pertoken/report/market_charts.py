@@ -27,7 +27,7 @@ WIDTH, HEIGHT = 520, 320
 
 def _titled(chart: Any, what: str, *more: str) -> Any:
     title = {"text": what, "subtitle": list(more), "anchor": "start"}
-    return chart.properties(title=title).configure_axis(gridOpacity=0.5, labelLimit=420)
+    return chart.properties(title=title, description=". ".join((what, *more))).configure_axis(gridOpacity=0.5, labelLimit=420)
 
 
 def _of(alt: Any, rows: Sequence[dict[str, Any]]) -> Any:

@@ -197,10 +197,11 @@ class Simulation:
         ).properties(width=640, height=110)  # fmt: skip
         d = self.records.deployment
         title = f"{d.model.name} on {d.accelerators} x {d.accelerator.name}"
+        said = f"Course of a simulation of {self.records.traffic.origin}: {', '.join(names.values())} over time"
         return (
             one.facet(row=alt.Row("of:N", title=None, sort=list(names.values())))
             .resolve_scale(y="independent")
-            .properties(title={"text": title, "subtitle": self.records.traffic.origin, "anchor": "start"})
+            .properties(title={"text": title, "subtitle": self.records.traffic.origin, "anchor": "start"}, description=said)
         )
 
 

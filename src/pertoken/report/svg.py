@@ -20,13 +20,12 @@ def described(svg: str, spec: Mapping[str, Any], name: str = "") -> str:
     spec : mapping
         Its Vega-Lite specification.
     name : str
-        Title where the specification has none.
+        Title where the specification has none; else the first words of its description.
     """
-    title = spec.get("title") or name
-    if isinstance(title, Mapping):
-        title = title.get("text") or name
-    if isinstance(title, list):
-        title = " ".join(map(str, title))
-    parts = (("title", str(title)), ("desc", str(spec.get("description") or "")))
-    said = "".join(f"<{tag}>{html.escape(text)}</{tag}>" for tag, text in parts if text)
-    return _ROOT.sub(lambda found: found[0] + said, svg, count=1)
+    said = str(spec.get("description") or name)
+    title = spec.get("title")
+    title = title.get("text") if isinstance(title, Mapping) else title
+    title = " ".join(map(str, title)) if isinstance(title, list) else title
+    parts = (("title", str(title or name or re.split(r"[.:;] ", said)[0])), ("desc", said))
+    tags = "".join(f"<{tag}>{html.escape(text)}</{tag}>" for tag, text in parts if text)
+    return _ROOT.sub(lambda found: found[0] + tags, svg, count=1)

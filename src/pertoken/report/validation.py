@@ -17,6 +17,7 @@ from pertoken.errors import PertokenError
 from pertoken.report.document import safe_cell
 from pertoken.report.export import write_whole
 from pertoken.report.place import place
+from pertoken.report.svg import described
 from pertoken.report.text import plain, table, wrap
 
 HEADS = ("source", "metric", "regime", "family", "rows", "median", "p90", "bias", "in 90%", "refused")
@@ -256,6 +257,6 @@ def export(found: Validation, path: Path) -> None:
         ) from error
     spec = picture.to_dict()
     if suffix == ".svg":
-        write_whole(path, vl_convert.vegalite_to_svg(spec))
+        write_whole(path, described(vl_convert.vegalite_to_svg(spec), spec, "Measured against predicted"))
         return
     write_whole(path, vl_convert.vegalite_to_png(spec, scale=2))

@@ -62,6 +62,11 @@ def answered(found: Any) -> Answer:
     return Answer(gzip.compress(found.body, 5, mtime=0), found.kind, True, found.name)
 
 
+def in_a_line(sentence: str) -> str:
+    """A sentence whose control characters, of a file that was sent, show as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(sentence.split()))
+
+
 def do(job: str, body: Any, uploads: Path, tell: Tell) -> Answer | Refused:
     """One job. Never raises."""
     from pertoken.web.api import JOBS
@@ -70,7 +75,7 @@ def do(job: str, body: Any, uploads: Path, tell: Tell) -> Answer | Refused:
         with files.closed(uploads):
             return answered(JOBS[job](body, tell))
     except PertokenError as error:
-        return Refused(str(error), error.exit_code)
+        return Refused(in_a_line(str(error)), error.exit_code)
     except MemoryError:
         return Refused("this takes more memory than there is; ask for less")
     except Exception:

@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 import socket
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pertoken.errors import PertokenError
 from pertoken.web.app import application
+from pertoken.web.guard import is_address
+
+HEAD_S = 15.0  # the longest that a client may take over the head of a request
+MOST_CONNECTIONS = 800  # below the usual 1,024 open files of a process
+
+
+class Patient(H11Protocol):
+    """HTTP that does not wait for ever: who connects and says nothing, or only a part of it, is let go."""
+
+    _until: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody connects."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Somebody speaks; once a request's head is whole the application says how long its body may take."""
+        super().data_received(data)
+        between = self.cycle is None or self.cycle.response_complete
+        if between and not self._until:
+            self._wait()
+        elif self._until and not between:
+            self._until.cancel()
+            self._until = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Somebody leaves."""
+        super().connection_lost(exc)
+        if self._until:
+            self._until.cancel()
+
+    def _wait(self) -> None:
+        self._until = self.loop.call_later(HEAD_S, self.transport.close)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -21,46 +58,63 @@ def listen(host: str, port: int) -> socket.socket:
         When the address is none of this machine's, or the port is taken.
     """
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, proto, _, address = found[0]
     except (OSError, UnicodeError) as error:
         raise PertokenError(
             f"--host is {host[:60]!r}, which is no address of this machine; leave it out for 127.0.0.1"
         ) from error
-    found = socket.socket(family, kind, proto)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    door = socket.socket(family, kind, proto)
     try:
-        found.bind(address)
-        found.listen(512)
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind(address)
+        door.listen(512)
     except OSError as error:
-        found.close()
+        door.close()
         raise PertokenError(
             f"port {port} of {host[:60]} cannot be listened on: {error.strerror}; give another --port, or 0 for a free one"
         ) from error
-    return found
+    return door
 
 
-def run(host: str, port: int, opened: bool, say: Callable[[str], None]) -> None:
-    """Serve until interrupted."""
+def address_of(door: socket.socket) -> str:
+    """What to type into a browser on this machine."""
+    name, port = door.getsockname()[:2]
+    if ipaddress.ip_address(name.partition("%")[0]).is_unspecified:
+        name = "127.0.0.1"
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+
+
+def run(host: str, port: int, names: Sequence[str], opened: bool, say: Callable[[str], None]) -> None:
+    """Serve until interrupted.
+
+    Parameters
+    ----------
+    host, port : str, int
+        Where to listen; port 0 takes a free one.
+    names : sequence of str
+        Names of this machine, besides localhost, by which browsers may ask for it.
+    opened : bool
+        Whether to open a browser.
+    say : callable
+        Told the address.
+    """
     door = listen(host, port)
-    name, number = door.getsockname()[:2]
-    address = f"http://{f'[{name}]' if ':' in name else name}:{number}/"
+    bound = door.getsockname()[0]
+    known = [*names, *([] if is_address(host) else [host])]
     config = uvicorn.Config(
-        application(),
-        log_level="warning",
-        access_log=False,
-        lifespan="on",
-        server_header=False,
-        timeout_graceful_shutdown=2,
-    )
-    server = uvicorn.Server(config)
+        application(bound, known), http=Patient, ws="none", log_level="warning", access_log=False, lifespan="on",
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=2, limit_concurrency=MOST_CONNECTIONS,
+    )  # fmt: skip
+    address = address_of(door)
     say(f"pertoken: the page is at {address} (Ctrl-C ends it)")
+    if not ipaddress.ip_address(bound.partition("%")[0]).is_loopback:
+        say("pertoken: it listens to other machines too; whoever reaches this one can use it")
     if opened:
         webbrowser.open(address)
     try:
-        server.run(sockets=[door])
+        uvicorn.Server(config).run(sockets=[door])
     except KeyboardInterrupt:
-        pass
+        say("pertoken: ended")
     finally:
         door.close()
