@@ -22,14 +22,13 @@ from pertoken.report.curve_text import labels
 from pertoken.report.drawings import Datasets, Drawing, Options, Rows, altair, held
 from pertoken.report.export import write_whole
 from pertoken.report.positions import position
-from pertoken.report.svg import described
+from pertoken.report.svg import PICTURES, picture
 from pertoken.serving.lengths import Array
 from pertoken.serving.operating import at_rate
 from pertoken.sweep import batches, per_million
 from pertoken.units import format_number
 
 POINTS = 160  # of a line
-PICTURES = (".png", ".svg")
 
 
 def _names(costs: Sequence[Cost]) -> list[str]:
@@ -163,26 +162,6 @@ def drawn(curves: Sequence[Curve], kind: str) -> Any:
         return position(curves)
     costs = list({id(curve.cost): curve.cost for curve in curves}.values())
     return {"batch": batch, "load": load, "ratio": ratio}[kind](costs)
-
-
-def picture(chart: Any, suffix: str) -> str | bytes:
-    """A chart as SVG or PNG.
-
-    Raises
-    ------
-    PertokenError
-        When vl-convert is not installed.
-    """
-    try:
-        import vl_convert  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise PertokenError(
-            "pictures need vl-convert-python; install it with: pip install 'pertoken[charts]'"
-        ) from error
-    spec = chart.to_dict()
-    if suffix == ".svg":
-        return described(vl_convert.vegalite_to_svg(spec), spec)
-    return bytes(vl_convert.vegalite_to_png(spec, scale=2))
 
 
 def _page(curves: Sequence[Curve], kind: str) -> str:

@@ -20,7 +20,7 @@ from pertoken.errors import PertokenError
 from pertoken.explain.tree import kind_name
 from pertoken.report.drawings import Datasets, Drawing, Options, Rows, altair, held, number, texts
 from pertoken.report.export import write_whole
-from pertoken.report.svg import described
+from pertoken.report.svg import picture
 from pertoken.report.text import case_name, headline
 from pertoken.units import MILLION, TERA, format_money
 
@@ -42,15 +42,7 @@ def save(chart: Any, path: Path) -> None:
     PertokenError
         When vl-convert is not installed, or the place cannot be written.
     """
-    try:
-        import vl_convert  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise PertokenError(
-            "pictures need vl-convert-python; install it with: pip install 'pertoken[charts]'"
-        ) from error
-    spec = chart.to_dict()
-    svg = path.suffix.lower() == ".svg"
-    write_whole(path, described(vl_convert.vegalite_to_svg(spec), spec) if svg else vl_convert.vegalite_to_png(spec, scale=2))
+    write_whole(path, picture(chart, path.suffix.lower()))
 
 
 def points(cost: Cost) -> list[dict[str, Any]]:

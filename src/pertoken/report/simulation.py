@@ -15,6 +15,7 @@ from pertoken.errors import PertokenError
 from pertoken.report.document import safe_cell
 from pertoken.report.drawings import altair
 from pertoken.report.export import as_html, as_markdown, write_whole
+from pertoken.report.svg import picture
 from pertoken.report.text import bullets
 from pertoken.serving.workload import Goals
 from pertoken.simulate.bill import Billed
@@ -201,7 +202,9 @@ class Simulation:
         return (
             one.facet(row=alt.Row("of:N", title=None, sort=list(names.values())))
             .resolve_scale(y="independent")
-            .properties(title={"text": title, "subtitle": self.records.traffic.origin, "anchor": "start"}, description=said)
+            .properties(
+                title={"text": title, "subtitle": self.records.traffic.origin, "anchor": "start"}, description=said
+            )
         )
 
 
@@ -277,9 +280,7 @@ def write(runs: list[Simulation], path: Path) -> None:
     elif suffix == ".parquet":
         write_whole(path, _requests_parquet(runs[0]))
     elif suffix in (".png", ".svg"):
-        out: Any = io.BytesIO() if suffix == ".png" else io.StringIO()
-        runs[0].chart().save(out, format=suffix[1:], **({"scale_factor": 2} if suffix == ".png" else {}))
-        write_whole(path, out.getvalue())
+        write_whole(path, picture(runs[0].chart(), suffix))
     else:
         form = {".md": as_markdown, ".html": as_html}.get(suffix)
         shown = as_text(runs)

@@ -82,7 +82,7 @@ async def _view(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in api.VIEWS:
         raise Stop(404, f"{name[:60]!r} is no view; use one of {', '.join(api.VIEWS)}")
-    return await _answering(f"view/{name}")(request)  # type: ignore[no-any-return]
+    return await _answering(f"view/{name}")(request)
 
 
 async def _catalog(request: Request) -> Response:

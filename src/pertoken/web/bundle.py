@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 from pathlib import Path
 
 from pertoken.errors import PertokenError
@@ -20,11 +21,11 @@ def bundle() -> bytes:
         import vl_convert
     except ImportError as error:
         raise PertokenError("charts need vl-convert; install them with: pip install 'pertoken[page]'") from error
-    kept = _folder() / f"vega-{vl_convert.__version__}.js"
+    kept = _folder() / f"vega-{metadata.version("vl-convert-python")}.js"
     try:
         return kept.read_bytes()
     except OSError:
-        found = str(vl_convert.javascript_bundle()).encode()
+        found = str(vl_convert.javascript_bundle()).encode()  # type: ignore[call-arg]
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_whole(kept, found)

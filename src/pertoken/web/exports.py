@@ -70,7 +70,7 @@ def export(asked: Asked, tell: Tell) -> Answer:
 def _chart(asked: Asked, form: str) -> bytes:
     """A chart's picture, specification or rows."""
     from pertoken.report import drawings
-    from pertoken.report.svg import described
+    from pertoken.report.svg import picture
 
     name = asked.word("chart")
     if form == "csv":
@@ -78,11 +78,8 @@ def _chart(asked: Asked, form: str) -> bytes:
     spec = clean(drawings.spec(name, asked.costs, asked.options))
     if form == "json":
         return json.dumps(spec, allow_nan=False).encode()
-    import vl_convert
-
-    if form == "png":
-        return bytes(vl_convert.vegalite_to_png(spec, scale=2))
-    return described(vl_convert.vegalite_to_svg(spec), spec, name).encode()
+    made = picture(spec, f".{form}")
+    return made.encode() if isinstance(made, str) else made
 
 
 def _csv(rows: Mapping[str, Sequence[Mapping[str, object]]]) -> str:

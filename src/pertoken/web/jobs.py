@@ -54,12 +54,14 @@ class Refused:
 
 def answered(found: Any) -> Answer:
     """A result as bytes, packed where that helps."""
-    if not isinstance(found, Answer):
+    if isinstance(found, Answer):
+        plain = found
+    else:
         text = found if isinstance(found, str) else json.dumps(clean(found), allow_nan=False, separators=(",", ":"))
-        found = Answer(text.encode())
-    if len(found.body) < SMALL:
-        return found
-    return Answer(gzip.compress(found.body, 5, mtime=0), found.kind, True, found.name)
+        plain = Answer(text.encode())
+    if len(plain.body) < SMALL:
+        return plain
+    return Answer(gzip.compress(plain.body, 5, mtime=0), plain.kind, True, plain.name)
 
 
 def in_a_line(sentence: str) -> str:

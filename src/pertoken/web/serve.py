@@ -19,12 +19,12 @@ HEAD_S = 15.0  # the longest that a client may take over the head of a request
 MOST_CONNECTIONS = 800  # below the usual 1,024 open files of a process
 
 
-class Patient(H11Protocol):
+class Patient(H11Protocol):  # type: ignore[misc,unused-ignore]
     """HTTP that does not wait for ever: who connects and says nothing, or only a part of it, is let go."""
 
     _until: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override,unused-ignore]
         """Somebody connects."""
         super().connection_made(transport)
         self._wait()
