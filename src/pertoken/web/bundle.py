@@ -21,7 +21,7 @@ def bundle() -> bytes:
         import vl_convert
     except ImportError as error:
         raise PertokenError("charts need vl-convert; install them with: pip install 'pertoken[page]'") from error
-    kept = _folder() / f"vega-{metadata.version("vl-convert-python")}.js"
+    kept = _folder() / f"vega-{metadata.version('vl-convert-python')}.js"
     try:
         return kept.read_bytes()
     except OSError:
