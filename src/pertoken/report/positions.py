@@ -47,14 +47,23 @@ def position(curves: Sequence[Curve]) -> Any:
     return DRAWINGS["position"].chart([curve.cost for curve in curves], {"curves": tuple(curves)})
 
 
+def _drawable(tokens: Sequence[str], curves: Sequence[Curve]) -> Sequence[str]:
+    """Kinds of token that have a course to draw: not output where no request has a second output token."""
+    found = [token for token in tokens if all(curve.last(token) > 1 for curve in curves)]
+    if not found:
+        raise PertokenError("no request has a second output token, so there is no course to draw; give --output 2 or more")
+    return found
+
+
 def _grid(curve: Curve, token: str, options: Options) -> Array:
     n = grid(float(curve.last(token)), int(number(options, "points", POINTS, 2, 1000)))
     return n[n >= 2] if token == "output" else n  # the first output token is prefill's, an order of magnitude below
 
 
 def _position_rows(tokens: Sequence[str], costs: Sequence[Cost], options: Options) -> Datasets:
-    curves, found = _curves(costs, options), {}
-    for token in tokens:
+    curves = _curves(costs, options)
+    found: Datasets = {}
+    for token in _drawable(tokens, curves):
         if len(curves) > 1:
             found[f"{token}_cases"] = _case_rows(curves, token, options)
         else:
@@ -97,6 +106,7 @@ def _case_rows(curves: Sequence[Curve], token: str, options: Options) -> Rows:
 def _position(tokens: Sequence[str], costs: Sequence[Cost], options: Options, rows: Datasets) -> Any:
     curves = _curves(costs, options)
     draw = _cases if len(curves) > 1 else _parts
+    tokens = _drawable(tokens, curves)
     panels = [draw(curves, token, rows) for token in tokens]
     more = []
     if len(curves) == 1:
@@ -154,7 +164,7 @@ def _cases(curves: Sequence[Curve], token: str, rows: Datasets) -> Any:
 def _position_said(tokens: Sequence[str], costs: Sequence[Cost], options: Options, rows: Datasets) -> str:  # noqa: ARG001
     said = []
     for name, curve in zip(labels(curves := _curves(costs, options)), curves, strict=True):
-        for token in tokens:
+        for token in _drawable(tokens, curves):
             last = curve.last(token)
             first = min(2 if token == "output" else 1, last)
             ends = [report.amount(curve, float(v)) for v in curve.at(token, np.array([first, last], dtype=float)).value]

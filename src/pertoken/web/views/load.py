@@ -125,14 +125,3 @@ def runs(cost: Cost, against: str, now: dict[str, float]) -> list[dict[str, Any]
         given = {"concurrency": int(place)} if against == "concurrency" else {"rps": place}
         found.append({"x": place, "knobs": {**knobs, **given}, "options": {"requests": count, "seed": 0}})
     return found
-
-
-def point(document: dict[str, Any]) -> dict[str, float | None]:
-    """A simulation's figures as a point of both charts: costs with idle time in them, and mean latencies."""
-    share = document["bill"]["idle_share"]
-    each = document["per_million"]
-    paid = {
-        name: None if each[name] is None or share is None else each[name] / (1.0 - share)
-        for name in ("input", "output")
-    }
-    return {**paid, "ttft": document["ttft_s"]["mean"], "tpot": document["tpot_s"]["mean"]}

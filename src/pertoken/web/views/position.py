@@ -14,6 +14,7 @@ from pertoken.report.curve import Curve
 if TYPE_CHECKING:
     from pertoken.web.asked import Asked
 
+TOKENS = ("input", "output")
 USUAL = (11, 10_001)  # the question that the page opens with
 MOST = 6  # positions side by side
 POINTS = 60  # of a line on the page
@@ -22,21 +23,30 @@ POINTS = 60  # of a line on the page
 def view(asked: Asked) -> dict[str, Any]:
     """What the view shows; options ``view``, ``who`` and ``n``, a list of positions."""
     curve = made(asked)
-    options = {"view": curve.view, "who": curve.who, "points": POINTS, "n": list(curve.asked)}
-    found = report.document(curve)
+    try:
+        found = shown(curve)
+    except PertokenError as refused:  # this question has no answer here; others have
+        found = {"sentences": [f"{str(refused)[0].upper()}{str(refused)[1:]}."], "tables": [], "cards": [], "charts": []}
     return {
         "title": "Position",
-        "sentences": [*(whys(curve, token) for token in ("input", "output")), *report.sentences(curve)],
-        "question": report.QUESTION[curve.view],
-        "tables": [table(curve, token) for token in ("input", "output")],
-        "cards": [card(curve, token, n) for token in ("input", "output") for n in curve.shown(token)],
-        "limit": {token: curve.last(token) for token in ("input", "output")},
-        "charts": [{"name": f"position-{token}", "options": options} for token in ("input", "output")],
-        "document": found,
+        **found,
+        "limit": {token: curve.last(token) for token in TOKENS},
         "choices": {
             "view": [{"value": name, "label": report.QUESTION[name]} for name in VIEWS],
             "who": [{"value": name, "label": f"the {name} pays for reading old positions"} for name in WHO],
         },
+    }
+
+
+def shown(curve: Curve) -> dict[str, Any]:
+    """Sentences, tables, figures and charts of one curve, and the command's own document."""
+    options = {"view": curve.view, "who": curve.who, "points": POINTS, "n": list(curve.asked)}
+    return {
+        "sentences": [*(whys(curve, token) for token in TOKENS), *report.sentences(curve)],
+        "tables": [table(curve, token) for token in TOKENS],
+        "cards": [card(curve, token, n) for token in TOKENS for n in curve.shown(token)],
+        "charts": [{"name": f"position-{token}", "options": options} for token in TOKENS if curve.last(token) > 1],
+        "document": report.document(curve),
     }
 
 

@@ -71,7 +71,7 @@ def _row(title: str, leaves: Sequence[Leaf], kinds: Sequence[str]) -> list[str]:
     for leaf in leaves:
         by[leaf.bound] = by.get(leaf.bound, 0.0) + leaf.seconds
     whole, first = sum(by.values()), max(by, key=lambda key: by[key])
-    bound = "" if first == "idle" else first if by[first] > 0.995 * whole else f"{first} ({by[first] / whole:.0%})"
+    bound = "" if first == "idle" else first if by[first] >= 0.995 * whole else f"{first} ({by[first] / whole:.0%})"
     shares = [sum(leaf.usd_share for leaf in leaves if leaf.path.startswith(f"{kind}/")) for kind in kinds]
     every = sum(leaf.usd_share for leaf in leaves)
     return [title, *(f"{share:.1%}" if share else "" for share in shares), f"{every:.1%}", f"{whole:,.0f}", bound]
