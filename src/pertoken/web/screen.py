@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pertoken.catalog import rates
 from pertoken.cli import money
 from pertoken.cost import Cost
 from pertoken.units import HOUR
@@ -41,16 +42,27 @@ def effective(cost: Cost) -> dict[str, Any]:
     return found
 
 
+def listed(cost: Cost) -> str:
+    """Address of the public table that a rent was read in; empty where the rate is none of it."""
+    if cost.rate is None or not cost.rate.since:
+        return ""
+    sources = {offer.source.partition(" ")[0] for offer in rates.counted(cost.deployment.accelerator.name)}
+    return f"https://github.com/{min(sources)}" if sources else ""
+
+
 def screen(cost: Cost, charts: Sequence[str]) -> dict[str, Any]:
     """What the page shows first."""
     from pertoken.report import drawings, text
-    from pertoken.report.figures import figures
+    from pertoken.report.figures import figures, receipt, why
 
+    listing = listed(cost)
     return {
         "headline": text.headline(cost),
         "why": f"An output token is mostly {text.mostly(cost, 'output')}; an input token mostly {text.mostly(cost, 'input')}.",
         "details": text.reasons(cost),
-        "figures": figures(cost),
+        "why_parts": why(cost),
+        "figures": figures(cost, listing),
+        "parts": receipt(cost, listing),
         "receipt": [asdict(leaf) for leaf in cost.receipt],
         "scenario": cost.scenario,
         "effective": effective(cost),

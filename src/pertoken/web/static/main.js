@@ -1,0 +1,200 @@
+/** The page: knobs move, the server prices, figures and the open view follow. */
+
+import { ask, askNewest, Follower, Refusal, refusal } from "./asking.js";
+import { chart, follow, following, settle } from "./charts.js";
+import { show } from "./figures.js";
+import { knobs } from "./knobs.js";
+import { screen } from "./screen.js";
+import { save, tools } from "./share.js";
+import { State } from "./state.js";
+import { tabs, VIEWS } from "./tabs.js";
+import { el } from "./views/parts.js";
+
+const REST = 200; // ms without a move after which the view follows and the address is written
+const FORMS = ["json", "csv", "md", "html", "toml", "svg", "png"];
+const byId = (id) => document.getElementById(id);
+
+/** What views are given. */
+class App {
+  constructor(table, catalog) {
+    this.listing = table; // of knobs
+    this.catalog = catalog;
+    this.state = new State(table.knobs, table.start);
+    this.state.read(location.search);
+    this.uploads = {}; // names of files by what the server calls them
+    this.page = null;
+    this.screen = screen();
+    this.controls = knobs(byId("knobs"), table, catalog, this);
+    this.tabs = tabs(byId("tabs"), byId("view"), this);
+    this.follower = new Follower((signal) => this.price(signal));
+    tools(byId("tools"), this, FORMS);
+  }
+
+  /** Knobs as given. */
+  get knobs() { return this.state.knobs; }
+
+  /** Set a knob, or let it go with null. */
+  set(name, value, { moving = false } = {}) {
+    const gone = this.state.set(name, value);
+    if (gone.length) this.announce(`${gone.join(" and ")} set to auto, since ${name} was set`);
+    this.follower.moved();
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.rest(), moving ? REST : 0);
+  }
+
+  /** Ask with what is set now, and paint the answer. */
+  async price(signal) {
+    try {
+      const page = await ask("/api/page", { knobs: this.knobs, charts: following() }, signal);
+      this.page = page;
+      this.screen.refuse(null);
+      this.screen.paint(page);
+      this.controls.show(page.effective);
+      await follow(page.rows);
+      this.stale = false;
+    } catch (problem) {
+      if (signal?.aborted) return;
+      if (!(problem instanceof Refusal)) throw problem;
+      const change = nearest(problem.message);
+      this.screen.refuse(problem, change, () => { for (const [name, value] of change.knobs) this.set(name, value); });
+      this.controls.show(this.page?.effective ?? {});
+      this.stale = true;
+    }
+  }
+
+  /** The hand rests: address, view and charts follow, and who listens hears the prices. */
+  async rest() {
+    clearTimeout(this.resting);
+    while (this.follower.ends) await new Promise((done) => { setTimeout(done, 15); });
+    this.write("replaceState");
+    if (this.stale || !this.page) return;
+    const { input, output } = this.page.figures;
+    this.announce(`Input ${input.shown}, output ${output.shown}, per million tokens`);
+    document.title = `${input.shown} in, ${output.shown} out: ${this.page.scenario.model} - pertoken`;
+    this.tabs.update(this.page);
+    settle(this);
+  }
+
+  write(how) {
+    const address = `${location.pathname}${this.state.search()}`;
+    if (address !== location.pathname + location.search) history[how](null, "", address);
+  }
+
+  /** Open a view; the address remembers it. */
+  open(name) {
+    this.state.view = name === VIEWS[0] ? "" : name;
+    this.write("pushState");
+    this.tabs.open(name);
+  }
+
+  /** What a view remembers in the address, besides knobs. */
+  remembered(name) { return this.state.more[name] ?? ""; }
+
+  /** Let the address remember a text for a view; an empty one is forgotten. */
+  remember(name, value) {
+    this.state.more[name] = value;
+    this.write("replaceState");
+  }
+
+  /** Follow the address: at the start, and when the browser goes back or forth. */
+  async navigate() {
+    this.state.read(location.search);
+    await this.price();
+    this.tabs.open(VIEWS.includes(this.state.view) ? this.state.view : VIEWS[0]);
+    await this.rest();
+  }
+
+  /** Ask the server; undefined when a newer question overtook this one. */
+  post(path, body, how) { return askNewest(path, body, how); }
+
+  /** Draw a chart by name. */
+  chart(root, name, how = {}) { return chart(root, name, how, this); }
+
+  /** Show a number that says where it comes from. */
+  figure(root, figure, how) { show(root, figure, how); }
+
+  /** Show a table; cells are texts or figures. */
+  table(root, { title, head, rows, note }) {
+    const body = rows.map((cells) => el("tr", {}, ...cells.map((cell, i) => {
+      const made = el(i ? "td" : "th", { scope: i ? null : "row", class: i && numeric(cell) ? "end" : null });
+      if (cell && typeof cell === "object") show(made, cell);
+      else made.textContent = cell ?? "";
+      return made;
+    })));
+    const ends = head.map((_, i) => i > 0 && rows.length > 0 && rows.every((cells) => numeric(cells[i])));
+    root.replaceChildren(el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title || "Table" }, el("table", {},
+      title ? el("caption", { text: title }) : null,
+      el("thead", {}, el("tr", {}, ...head.map((text, i) => el("th", { scope: "col", class: ends[i] ? "end" : null, text })))),
+      el("tbody", {}, ...body))), note ? el("p", { class: "quiet note", text: note }) : "");
+  }
+
+  /** Say something to those who listen. */
+  announce(text) { byId("said").textContent = text; }
+
+  /** Save what a command would write. */
+  download(what, form, options) { return this.save({ what, form, knobs: this.knobs, ...(options ? { options } : {}) }); }
+
+  /** Save by a whole request to /api/export. */
+  async save(body) {
+    try {
+      this.announce("Making the file");
+      this.announce(`Saved ${await save(body)}`);
+    } catch (problem) {
+      this.toast(problem.message, "Not saved");
+    }
+  }
+
+  /** Send a file to the server on this machine, and set a knob to it. */
+  async upload(knob, file, kind) {
+    try {
+      const answer = await fetch(`/api/upload?name=${encodeURIComponent(file.name)}`, { method: "POST", headers: { "content-type": kind }, body: file });
+      if (!answer.ok) throw await refusal(answer);
+      const found = await answer.json();
+      this.uploads[found.upload] = file.name;
+      this.announce(found.summary ?? `${file.name} was read`);
+      this.set(knob, found.upload);
+    } catch (problem) {
+      this.toast(problem.message, `${file.name} was not read`);
+    }
+  }
+
+  /** A short note that goes by itself. */
+  toast(text, title) {
+    byId("toast")?.remove();
+    const box = el("div", { id: "toast", class: "toast" }, el("strong", { text: title }), el("pre", { text }),
+      el("button", { type: "button", text: "Close", onclick: () => box.remove() }));
+    document.body.append(box);
+    this.announce(`${title}: ${text}`);
+    clearTimeout(this.toasting);
+    this.toasting = setTimeout(() => box.remove(), 8000);
+  }
+}
+
+function numeric(cell) {
+  return (cell && typeof cell === "object") || cell === "" || /^[-+~]?[$]?[\d.,]+\s?(%|x|×|[a-zA-Z/]{1,4}|$)/.test(cell ?? "") || cell === "-";
+}
+
+/** The change that a refusal names: flags after its last semicolon, such as `--on 8xh100-sxm`. */
+function nearest(sentence) {
+  const flags = [...sentence.split(";").slice(1).join(";").matchAll(/--([a-z-]+)[ =]([A-Za-z0-9][\w.:,=-]*)/g)];
+  if (!flags.length) return null;
+  const [, flag, value] = flags[0];
+  const clean = value.replace(/[.,]$/, "");
+  return { words: `--${flag} ${clean}`, knobs: [[flag.replace(/-/g, "_"), clean]] };
+}
+
+async function begin() {
+  try {
+    const [table, catalog] = await Promise.all([ask("/api/knobs"), ask("/api/catalog")]);
+    const app = new App(table, catalog);
+    window.addEventListener("popstate", () => app.navigate());
+    await app.navigate();
+  } catch (problem) {
+    const box = byId("problem");
+    box.hidden = false;
+    box.replaceChildren(el("p", { text: problem.message }));
+    if (!(problem instanceof Refusal)) throw problem;
+  }
+}
+
+begin();
