@@ -211,8 +211,9 @@ def _drawn(kind: str, costs: Sequence[Cost], options: Options, rows: Datasets) -
         alt.Chart(held("here")).mark_point(size=110, filled=True, opacity=1, shape="diamond").encode(
             x=x, y=y, color=colour, tooltip=told),
     ]  # fmt: skip
-    what = "Cost, idle time included," if kind == "cost" else "Latency"
-    more = "lines: closed form; diamonds: where you are; rings: simulated"
+    what = "Cost" if kind == "cost" else "Latency"
+    idle = "idle time included; " if kind == "cost" else ""
+    more = f"{idle}lines: closed form; diamonds: where you are; rings: simulated"
     return drawn_of(
         alt.layer(*layers).properties(width=520, height=300), costs, f"{what} against {AGAINST[against]}", more
     )

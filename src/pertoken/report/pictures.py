@@ -150,11 +150,11 @@ def _panel(cost: Cost, rows: Datasets, after: str) -> Any:
     alt = altair()
     across, up = _ends(rows["dots" + after], rows["roofs" + after])
     x = alt.X(
-        "intensity:Q", title="FLOP / byte of memory traffic", axis=alt.Axis(format="~s"),
+        "intensity:Q", title="FLOP / byte of memory traffic", axis=alt.Axis(format="~s", gridOpacity=0.4),
         scale=alt.Scale(type="log", nice=False, domain=across),
     )  # fmt: skip
     y = alt.Y(
-        "flops:Q", title="FLOP/s of one accelerator", axis=alt.Axis(format="~s"),
+        "flops:Q", title="FLOP/s of one accelerator", axis=alt.Axis(format="~s", gridOpacity=0.4),
         scale=alt.Scale(type="log", domain=up, clamp=True),
     )  # fmt: skip
     roof = alt.Chart(held("roofs" + after)).mark_line(color=GREY, strokeWidth=1.2)
@@ -176,7 +176,7 @@ def _panel(cost: Cost, rows: Datasets, after: str) -> Any:
     ]
     rate = cost.deployment.accelerator.bandwidth.value / TERA
     subtitle = f"sloped: {rate:.3g} TB/s of memory; flat: dense peaks; dots: what operations reach, launches included"
-    title = alt.TitleParams(headline(cost), subtitle=subtitle, anchor="start")
+    title = alt.TitleParams("Roofline of one accelerator", subtitle=[headline(cost), subtitle], anchor="start")
     lines = roof.encode(x=x, y=y, detail="roof:N"), names.encode(x=x, y=y, text="roof:N")
     return alt.layer(*lines, mark, *words).properties(width=WIDTH, height=HEIGHT, title=title)
 

@@ -13,6 +13,8 @@ const CONFIG = {
   title: { color: INK, subtitleColor: FAINT, fontSize: 14, fontWeight: 600, subtitleFontSize: 12, anchor: "start" },
   axis: { labelColor: FAINT, titleColor: FAINT, domainColor: LINE, tickColor: LINE, gridColor: LINE, labelFontSize: 12, titleFontSize: 12, titleFontWeight: 400 },
   legend: { labelColor: INK, titleColor: FAINT, labelFontSize: 12 },
+  text: { color: INK },
+  rule: { color: FAINT },
 };
 const FORMS = ["svg", "png", "csv", "json"];
 const NARROW = 560; // pixels below which legends go under a chart
@@ -100,8 +102,9 @@ function fitted(spec, width) {
   const { config, ...bare } = spec;
   const made = { ...bare, config: { axis: config?.axis ? { gridOpacity: config.axis.gridOpacity } : {} } };
   if (!spec.hconcat && !spec.vconcat && !spec.facet && width > 0) {
-    made.width = width;
-    made.autosize = { type: "fit-x", contains: "padding" };
+    const stepped = typeof spec.height === "object"; // cannot be fitted: leave room for its axis
+    made.width = stepped ? width - (spec.encoding?.y?.axis === null ? 16 : 140) : width;
+    if (!stepped) made.autosize = { type: "fit-x", contains: "padding" };
     made.config.legend = width < NARROW ? { orient: "bottom", columns: 2 } : { orient: "top" };
   }
   const { title } = made;

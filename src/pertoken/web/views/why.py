@@ -35,7 +35,7 @@ def summary(cost: Cost) -> dict[str, Any]:
     """Sentences, the receipt by operation, and which charts go with them."""
     return {
         "sentences": [f"{said[0].upper()}{said[1:]}." for said in text.reasons(cost)],
-        "charts": ["receipt", "roofline"],
+        "charts": ["roofline"],
         "tables": [operations(cost)],
     }
 
@@ -95,7 +95,7 @@ def what_if(cost: Cost) -> dict[str, Any]:
     _, now, *rows = counterfactuals.rows(outcomes)
     made = [o for o in outcomes if o.after is not None]
     lines = [
-        [f"{o.sentence} ({o.name})", *row[1:-1], _moves(row[-1]), "; ".join(o.after.assumed) if o.after else ""]
+        [f"{o.sentence} ({o.name})", *("0%" if cell == "same" else cell for cell in row[1:-1]), _moves(row[-1]), "; ".join(o.after.assumed) if o.after else ""]
         for o, row in zip(made, rows, strict=True)
     ]
     heads = _HEADS if cost.rate else tuple(head.replace("$", "s") for head in _HEADS)

@@ -5,9 +5,7 @@ import { choice, el, failed, sentences } from "./parts.js";
 export const title = "Load";
 
 const WAIT = 600; // ms that the knobs must rest before anything is simulated
-let against = "concurrency";
 let built = null;
-let asking = null;
 let runs = null; // what ends the simulations under way
 let waiting = 0;
 
@@ -26,7 +24,7 @@ export function mount(root, app) {
     points: [],
   };
   root.append(built.controls, built.said, built.progress, built.charts, built.tables);
-  refresh(app);
+  return refresh(app);
 }
 
 /**
@@ -40,7 +38,6 @@ export function update(page, app) {
 
 /** Let go: nothing is simulated for a view that is left. */
 export function unmount() {
-  asking?.abort();
   stop();
   built = null;
 }
@@ -53,27 +50,25 @@ function stop() {
 
 async function refresh(app) {
   const mine = built;
+  const against = app.remembered("load.against") || "concurrency";
   stop();
-  asking?.abort();
-  asking = new AbortController();
-  const { signal } = asking;
   try {
-    const found = await app.post("/api/view/load", { knobs: app.knobs, options: { against } }, { signal });
-    if (!found || mine !== built || signal.aborted) return;
+    const found = await app.post("/api/view/load", { knobs: app.knobs, options: { against } });
+    if (!found || mine !== built) return;
     mine.points = [];
     show(mine, app, found);
     draw(mine, app, found);
     if (found.no_runs) mine.progress.replaceChildren(el("p", { class: "quiet", text: found.no_runs }));
     else waiting = setTimeout(() => simulate(mine, app, found), WAIT);
   } catch (problem) {
-    if (mine === built && !signal.aborted) mine.said.replaceChildren(failed(problem.message));
+    if (mine === built) mine.said.replaceChildren(failed(problem.message));
   }
 }
 
 function show(mine, app, found) {
   if (!mine.controls.children.length) {
-    mine.controls.append(choice("Against", found.choices, against, (value) => {
-      against = value;
+    mine.controls.append(choice("against", found.choices, found.against, (value) => {
+      app.remember("load.against", value === found.choices[0].value ? "" : value);
       refresh(app);
     }));
   }

@@ -4,10 +4,8 @@ import { choice, el, failed, sentences } from "./parts.js";
 
 export const title = "Position";
 
-const FIRST = { view: "fair", who: "reader", n: [11, 10001] };
-let options = { ...FIRST };
+const USUAL = [11, 10001];
 let built = null;
-let asking = null; // what ends the answer that is on its way
 
 /**
  * Make the view.
@@ -16,16 +14,11 @@ let asking = null; // what ends the answer that is on its way
  */
 export function mount(root, app) {
   built = {
-    app,
-    cards: el("div", { class: "cards" }),
-    controls: el("div", { class: "controls" }),
-    said: el("div"),
-    charts: el("div", { class: "charts two" }),
-    tables: el("div"),
-    drawn: [],
+    controls: el("div", { class: "controls" }), cards: el("div", { class: "cards" }), said: el("div"),
+    charts: el("div", { class: "charts two" }), tables: el("div", { class: "charts two" }),
   };
   root.append(built.controls, built.cards, built.said, built.charts, built.tables);
-  refresh(app);
+  return refresh(app);
 }
 
 /**
@@ -39,82 +32,90 @@ export function update(page, app) {
 
 /** Let go. */
 export function unmount() {
-  asking?.abort();
   built = null;
+}
+
+/** What the address remembers of this view. */
+function options(app) {
+  const n = app.remembered("position.n").split(",").map(Number).filter((each) => Number.isInteger(each) && each > 0);
+  return {
+    view: app.remembered("position.view") || "fair", who: app.remembered("position.who") || "reader",
+    n: n.length === 2 ? n : USUAL,
+  };
 }
 
 async function refresh(app) {
   const mine = built;
-  asking?.abort();
-  asking = new AbortController();
-  const { signal } = asking;
+  const asked = options(app);
   try {
-    const found = await app.post("/api/view/position", { knobs: app.knobs, options }, { signal });
-    if (!found || mine !== built || signal.aborted) return;
-    show(mine, app, found);
+    const found = await app.post("/api/view/position", { knobs: app.knobs, options: { ...asked, n: [...new Set(asked.n)] } });
+    if (found && mine === built) show(mine, app, found, asked);
   } catch (problem) {
-    if (mine === built && !signal.aborted) mine.said.replaceChildren(failed(problem.message));
+    if (mine === built) mine.said.replaceChildren(failed(problem.message));
   }
 }
 
-function show(mine, app, found) {
-  if (!mine.controls.children.length) controls(mine, app, found);
+function show(mine, app, found, asked) {
+  if (!mine.controls.children.length) controls(mine, app, found, asked);
   mine.limit = found.limit.input;
-  mine.slider.max = Math.log(found.limit.input);
+  for (const box of [mine.first, mine.second]) box.max = mine.limit;
+  mine.slider.max = Math.log(mine.limit);
+  stand(mine, asked.n);
   mine.said.replaceChildren(sentences(found.sentences));
-  mine.cards.replaceChildren(...["input", "output"].map((token) => cards(app, token, found.cards)));
+  mine.cards.replaceChildren(...["input", "output"].map((token) => pair(app, token, found.cards)).filter(Boolean));
   mine.tables.replaceChildren();
   for (const each of found.tables) app.table(mine.tables.appendChild(el("div")), each);
+  while (mine.charts.children.length > found.charts.length) mine.charts.lastChild.remove();
   found.charts.forEach((each, i) => {
     if (!mine.charts.children[i]) mine.charts.append(el("div"));
     app.chart(mine.charts.children[i], each.name, { options: each.options });
   });
 }
 
-function cards(app, token, all) {
+function pair(app, token, all) {
   const own = all.filter((card) => card.token === token);
-  return el("section", { class: "pair", "aria-label": `${token} tokens` },
-    ...own.map((card) => {
-      const figure = el("div", { class: "figure" });
-      app.figure(figure, card);
-      return el("div", { class: "card" }, el("h3", { text: card.label }), figure,
-        el("p", { class: "quiet", text: `${card.range} per million` }),
-        el("p", { class: "quiet", text: `${card.over_flat} against the flat price` }));
-    }));
+  return own.length ? el("section", { class: "pair", "aria-label": `${token} tokens` }, ...own.map((card) => {
+    const figure = el("div", { class: "figure" });
+    app.figure(figure, card);
+    return el("div", { class: "card" }, el("h3", { text: card.label }), figure,
+      el("p", { class: "quiet", text: card.range }),
+      el("p", { class: "quiet", text: `${card.over_flat} against the flat price` }));
+  })) : null;
 }
 
-function controls(mine, app, found) {
+function controls(mine, app, found, asked) {
   const set = (name) => (value) => {
-    options = { ...options, [name]: value };
+    app.remember(`position.${name}`, found.choices[name][0].value === value ? "" : value);
     refresh(app);
   };
-  const last = options.n[options.n.length - 1];
-  mine.slider = el("input", {
-    type: "range", id: "position-slider", min: 0, max: Math.log(found.limit.input), step: 0.01, value: Math.log(last),
-    "aria-label": "Position to compare with the first, logarithmic", "aria-valuetext": last.toLocaleString("en-US"),
-  });
-  mine.box = el("input", { type: "number", id: "position-n", min: 1, max: found.limit.input, step: 1, value: last });
-  mine.first = el("input", { type: "number", id: "position-first", min: 1, max: found.limit.input, step: 1, value: options.n[0] });
-  mine.slider.addEventListener("input", () => {
-    mine.box.value = Math.max(1, Math.round(Math.exp(mine.slider.value)));
-    moved(mine, app);
-  });
-  mine.box.addEventListener("change", () => moved(mine, app));
-  mine.first.addEventListener("change", () => moved(mine, app));
+  const box = (id) => el("input", { type: "number", id, min: 1, step: 1 });
+  mine.first = box("position-first");
+  mine.second = box("position-second");
+  mine.slider = el("input", { type: "range", min: 0, step: 0.01, "aria-label": "Second position, slider" });
+  const moved = (n) => {
+    const within = n.map((each) => Math.min(mine.limit, Math.max(1, Math.round(each) || 1)));
+    stand(mine, within);
+    app.remember("position.n", within.join() === USUAL.join() ? "" : within.join());
+    refresh(app);
+  };
+  mine.slider.addEventListener("input", () => moved([Number(mine.first.value), Math.exp(Number(mine.slider.value))]));
+  for (const each of [mine.first, mine.second]) {
+    each.addEventListener("change", () => moved([Number(mine.first.value), Number(mine.second.value)]));
+  }
   mine.controls.append(
-    choice("What is asked", found.choices.view, options.view, set("view")),
-    choice("Who pays", found.choices.who, options.who, set("who")),
-    el("p", { class: "choice" }, el("label", { for: "position-first", text: "First position" }), mine.first),
-    el("p", { class: "choice" }, el("label", { for: "position-n", text: "Second position" }), mine.box, mine.slider),
+    el("p", { class: "choice" }, el("label", { for: "position-first", text: "one position" }), mine.first),
+    el("p", { class: "choice" }, el("label", { for: "position-second", text: "another" }), mine.second),
+    el("p", { class: "choice slide" }, mine.slider),
+    choice("question", found.choices.view, asked.view, set("view")),
+    choice("who pays", found.choices.who, asked.who, set("who")),
   );
 }
 
-function moved(mine, app) {
-  const within = (box) => Math.min(mine.limit, Math.max(1, Math.round(Number(box.value) || 1)));
-  const n = [within(mine.first), within(mine.box)];
-  [mine.first.value, mine.box.value] = n;
-  mine.slider.value = Math.log(n[1]);
+/** Boxes and slider at these positions. */
+function stand(mine, n) {
+  for (const [box, value] of [[mine.first, n[0]], [mine.second, n[1]]]) {
+    if (document.activeElement !== box || Number(box.value) !== value) box.value = value;
+  }
+  if (document.activeElement !== mine.slider) mine.slider.value = Math.log(n[1]);
   mine.slider.setAttribute("aria-valuetext", n[1].toLocaleString("en-US"));
-  options = { ...options, n: [...new Set(n)] };
-  refresh(app);
 }

@@ -4,7 +4,7 @@ import { el, failed, sentences, sources, tree } from "./parts.js";
 
 export const title = "Why";
 
-let root = null;
+const NARROW = 600; // pixels
 let built = null;
 
 /**
@@ -13,7 +13,6 @@ let built = null;
  * @param {Object} app
  */
 export function mount(element, app) {
-  root = element;
   built = {
     said: el("div"),
     charts: el("div", { class: "charts" }),
@@ -21,8 +20,8 @@ export function mount(element, app) {
     tree: fold(app, "The tree behind the price", "tree", showTree),
     whatIf: fold(app, "What if", "what-if", showWhatIf),
   };
-  root.append(built.said, built.charts, built.receipt, built.tree.whole, built.whatIf.whole);
-  refresh(app);
+  element.append(built.said, built.charts, built.receipt, built.tree.whole, built.whatIf.whole);
+  return refresh(app);
 }
 
 /**
@@ -36,7 +35,6 @@ export function update(page, app) {
 
 /** Let go. */
 export function unmount() {
-  root = null;
   built = null;
 }
 
@@ -49,12 +47,16 @@ async function refresh(app) {
     mine.said.replaceChildren(sentences(found.sentences));
     mine.receipt.replaceChildren();
     for (const each of found.tables) app.table(mine.receipt.appendChild(el("div")), each);
-    if (!mine.charts.children.length) {
-      for (const name of found.charts) app.chart(mine.charts.appendChild(el("div")), name, {});
-    }
+    if (mine.charts.children.length) return; // they follow by themselves
+    for (const name of found.charts) app.chart(mine.charts.appendChild(el("div")), name, fitting(name, mine.charts.clientWidth));
   } catch (problem) {
     if (mine === built) mine.said.replaceChildren(failed(problem.message));
   }
+}
+
+/** Names of dots are placed for the width that there is. */
+function fitting(name, width) {
+  return name === "roofline" && width < NARROW ? { options: { width: Math.max(200, width - 60) } } : {};
 }
 
 /** A part that is asked for when it is opened, and again when the knobs have moved since. */
