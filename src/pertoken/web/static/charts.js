@@ -11,6 +11,8 @@ const CONFIG = {
   background: "transparent",
   view: { stroke: "transparent" },
   title: { color: INK, subtitleColor: FAINT, fontSize: 14, fontWeight: 600, subtitleFontSize: 12, anchor: "start" },
+  text: { color: INK },
+  rule: { color: FAINT },
   axis: { labelColor: FAINT, titleColor: FAINT, domainColor: LINE, tickColor: LINE, gridColor: LINE, labelFontSize: 12, titleFontSize: 12, titleFontWeight: 400 },
   legend: { labelColor: INK, titleColor: FAINT, labelFontSize: 12 },
   text: { color: INK },

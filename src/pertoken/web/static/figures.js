@@ -148,7 +148,8 @@ function input(each) {
 
 function amount(each) {
   const spelled = ["1", "%", "s", "byte", "byte/s", "FLOP/s", ""].includes(each.unit) || each.unit.startsWith("$");
-  return spelled ? each.shown : `${each.shown} ${each.unit}`;
+  const many = ["accelerator", "request", "token", "sequence"].includes(each.unit) && each.value !== 1 ? "s" : "";
+  return spelled ? each.shown : `${each.shown} ${each.unit}${many}`;
 }
 
 function tag(basis) {

@@ -6,6 +6,8 @@ import { el } from "./views/parts.js";
 
 const STEPS = 200; // stops of a slider that has none of its own
 const HEADS = { model: "Model", machine: "Machine", traffic: "Traffic", money: "Money" };
+const HINTS = { rate: "$ an accelerator-hour", cached: "share of the input", utilisation: "share of paid time", concurrency: "requests in flight" };
+const ALONE = ["model", "on"]; // their group says what they are
 const LISTS = { model: "models", dtype: "dtypes", kv_dtype: "dtypes", engine: "engines", trace: "traces" };
 const UPLOADS = { model: ["your own config.json", ".json", () => "application/json"],
   trace: ["your own trace, CSV or JSONL", ".csv,.jsonl,.ndjson", (name) => (/\.csv$/i.test(name) ? "text/csv" : "application/x-ndjson")] };
@@ -47,9 +49,12 @@ function build(knob, catalog, app) {
   const control = knob.name === "on" ? machine(knob, catalog, app)
     : LISTS[knob.name] || knob.choices.length ? list(knob, catalog, app)
       : knob.slider ? slid(knob, app) : text(knob, app);
+  const alone = ALONE.includes(knob.name);
+  const label = el("label", { for: id, class: alone ? "unseen" : null }, knob.label,
+    HINTS[knob.name] ? el("span", { class: "small", text: HINTS[knob.name] }) : null);
+  const line = alone ? [label, control.main, info, auto] : [label, info, el("span", { class: "gap" }), control.box, auto];
   const root = el("div", { class: "knob", "data-knob": knob.name },
-    el("div", { class: "line" }, el("label", { for: id, text: knob.label }), info, el("span", { class: "gap" }),
-      control.box ?? null, auto), ...control.rest);
+    el("div", { class: "line" }, ...line.filter(Boolean)), ...control.rest.filter((each) => !line.includes(each)));
   control.main.id = id;
   return {
     knob, root,

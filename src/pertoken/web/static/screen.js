@@ -64,10 +64,10 @@ function write(node, text) {
 function aside(f) {
   const pair = (name, one, two, unit) => (f[one] && f[two] ? [[name, [f[one], f[two]], unit]] : []);
   return [
-    ["cached input, per million", [f.cached]],
-    ...pair("energy of a token, input and output", "input_joules", "output_joules", "J"),
-    ...pair("CO2e of a million tokens", "input_grams", "output_grams", "g"),
-    ...(f.request ? [["a mean request", [f.request]], ["the machine, a month", [f.month]]] : []),
+    ["cached input", [f.cached]],
+    ...pair("energy a token", "input_joules", "output_joules", "J"),
+    ...pair("CO2e a million", "input_grams", "output_grams", "g"),
+    ...(f.request ? [["a request", [f.request]], ["a month", [f.month]]] : []),
   ];
 }
 

@@ -36,7 +36,7 @@ export function tabs(list, panel, app) {
         const chosen = button.id === `tab-${name}`;
         button.setAttribute("aria-selected", String(chosen));
         button.tabIndex = chosen ? 0 : -1;
-        if (chosen) button.scrollIntoView({ block: "nearest", inline: "nearest" });
+        if (chosen) list.scrollLeft = button.offsetLeft + button.offsetWidth > list.clientWidth ? button.offsetLeft - 16 : 0;
       }
       panel.setAttribute("aria-labelledby", `tab-${name}`);
       leave(module);
