@@ -69,9 +69,11 @@ def test_what_ifs_are_all_there_with_the_figures_of_the_command(client: Any) -> 
     found = ask(client, part="what-if")
     shown = found["tables"][0]["rows"]
     expected = rows(outcomes(price(**KNOBS), ["all"]))[1:]
-    assert [row[1:7] for row in shown] == [["0%" if cell == "same" else cell for cell in row[1:7]] for row in expected]
-    assert len(shown) - 1 + len(found["sentences"]) == len(COUNTERFACTUALS)
-    assert all(row[-1] for row in shown[1:]), "each says what it takes for given"
+    said = {"same": "0%", **{cell: f"{cell[2:]} x" for row in expected for cell in row if cell.startswith("x ")}}
+    assert [row[1:7] for row in shown] == [[said.get(cell, cell) for cell in row[1:7]] for row in expected]
+    assert len(found["notes"]) == len(COUNTERFACTUALS) and all(note["text"] for note in found["notes"])
+    refused = [note for note in found["notes"] if note["text"].startswith("does not apply; ")]
+    assert len(shown) - 1 + len(refused) == len(COUNTERFACTUALS)
 
 
 def test_without_a_rate_it_counts_seconds(client: Any) -> None:

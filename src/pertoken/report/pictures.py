@@ -29,7 +29,7 @@ COLOURS = {"input": "#4c78a8", "cached": "#72b7b2", "output": "#f58518", "idle":
 LABELLED = 0.01  # share of a step's time from which an operation is named
 MOST_BARS = 40
 MOST_PANELS = 8
-WIDTH, HEIGHT = 720, 420
+WIDTH, HEIGHT, NARROW = 720, 420, 500  # pixel
 GREY = "#808080"  # of lines behind the data, on light and dark alike
 LETTER, LINE = 5.5, 10.0  # room of a letter and of a line of a label [pixel]
 
@@ -91,23 +91,26 @@ def roofs(cost: Cost, low: float, high: float) -> list[dict[str, Any]]:
     return found
 
 
-def _place(dots: Rows, across: tuple[float, float], up: tuple[float, float], width: float) -> None:
-    """Name dots where there is room, those with most time first: ``above`` or ``below`` their right."""
-    taken: list[tuple[float, float, float]] = []
+def _place(dots: Rows, names: Rows, across: tuple[float, float], up: tuple[float, float], width: float) -> None:
+    """Name dots where there is room, those with most time first: ``above`` or ``below`` their right, or ``before`` them."""
 
     def pixel(value: float, ends: tuple[float, float], size: float) -> float:
         return size * math.log(value / ends[0]) / math.log(ends[1] / ends[0])
 
+    taken = [
+        (width - 1.2 * LETTER * len(name["roof"]), width, pixel(name["flops"], up, HEIGHT) + 8) for name in names
+    ]  # from left to right at a height [pixel]
     for dot in sorted(dots, key=lambda d: -float(d["share"])):
         label = dot["operation"].partition(": ")[2]
         x, y = pixel(dot["intensity"], across, width), pixel(dot["flops"], up, HEIGHT)
-        dot |= {"above": "", "below": ""}
-        for where, height in (("above", y + 5), ("below", y - 8)):
-            end = x + LETTER * len(label)
-            free = all(end < left or right < x or abs(height - at) > LINE for left, right, at in taken)
-            if free and dot["share"] >= LABELLED:
+        dot |= {"above": "", "below": "", "before": ""}
+        long = LETTER * len(label)
+        for where, left, height in (("above", x, y + 5), ("below", x, y - 8), ("before", x - long - 14, y)):
+            end = left + long
+            free = all(end < start or stop < left or abs(height - at) > LINE for start, stop, at in taken)
+            if free and 0 < left and end < width + LINE and dot["share"] >= LABELLED:
                 dot[where] = label
-                taken.append((x, end, height))
+                taken.append((left, end, height))
                 break
 
 
@@ -129,8 +132,9 @@ def _panel_rows(cost: Cost, width: float) -> tuple[Rows, Rows, Rows]:
     low = min(p["intensity"] for p in dots) / 2
     lines = roofs(cost, low, max(*(p["intensity"] for p in dots), ridge) * 4)
     across, up = _ends(dots, lines)
-    _place(dots, across, up, width)
-    return dots, lines, [line for line in lines if line["intensity"] == across[1]]
+    names = [line for line in lines if line["intensity"] == across[1]]
+    _place(dots, names, across, up, width)
+    return dots, lines, names
 
 
 def _roofline_rows(costs: Sequence[Cost], options: Options) -> Datasets:
@@ -145,16 +149,17 @@ def _roofline_rows(costs: Sequence[Cost], options: Options) -> Datasets:
     return found
 
 
-def _panel(cost: Cost, rows: Datasets, after: str) -> Any:
-    """One roofline."""
+def _panel(cost: Cost, rows: Datasets, after: str, width: float) -> Any:
+    """One roofline; a narrow one has no room for the legend of sizes."""
     alt = altair()
+    sizes = alt.Legend(format="%") if width >= NARROW else None
     across, up = _ends(rows["dots" + after], rows["roofs" + after])
     x = alt.X(
-        "intensity:Q", title="FLOP / byte of memory traffic", axis=alt.Axis(format="~s", gridOpacity=0.4),
+        "intensity:Q", title="FLOP / byte of memory traffic", axis=alt.Axis(format="~s", gridOpacity=0.4, labelSeparation=8),
         scale=alt.Scale(type="log", nice=False, domain=across),
     )  # fmt: skip
     y = alt.Y(
-        "flops:Q", title="FLOP/s of one accelerator", axis=alt.Axis(format="~s", gridOpacity=0.4),
+        "flops:Q", title="FLOP/s of one accelerator", axis=alt.Axis(format="~s", gridOpacity=0.4, labelSeparation=8),
         scale=alt.Scale(type="log", domain=up, clamp=True),
     )  # fmt: skip
     roof = alt.Chart(held("roofs" + after)).mark_line(color=GREY, strokeWidth=1.2)
@@ -164,15 +169,15 @@ def _panel(cost: Cost, rows: Datasets, after: str) -> Any:
         x=x, y=y,
         color=alt.Color("steps:N", title="operation of", scale=alt.Scale(range=["#f58518", "#4c78a8", "#54a24b"])),
         shape=alt.Shape("steps:N", title="operation of"),
-        size=alt.Size("share:Q", title="share of the step's time", legend=alt.Legend(format="%")),
+        size=alt.Size("share:Q", title="share of the step's time", legend=sizes),
         tooltip=[
             alt.Tooltip("operation:N"), alt.Tooltip("intensity:Q", title="FLOP/byte", format=".3~s"),
             alt.Tooltip("flops:Q", title="FLOP/s", format=".3~s"), alt.Tooltip("share:Q", title="of its steps", format=".1%"),
         ],
     )  # fmt: skip
     words = [
-        dots.mark_text(align="left", dx=9, dy=dy, fontSize=9).encode(x=x, y=y, text=f"{where}:N")
-        for where, dy in (("above", -5), ("below", 8))
+        dots.mark_text(align=align, dx=dx, dy=dy, fontSize=9).encode(x=x, y=y, text=f"{where}:N")
+        for where, align, dx, dy in (("above", "left", 9, -5), ("below", "left", 9, 8), ("before", "right", -9, 0))
     ]
     rate = cost.deployment.accelerator.bandwidth.value / TERA
     subtitle = f"sloped: {rate:.3g} TB/s of memory; flat: dense peaks; dots: what operations reach, launches included"
@@ -181,8 +186,9 @@ def _panel(cost: Cost, rows: Datasets, after: str) -> Any:
     return alt.layer(*lines, mark, *words).properties(width=WIDTH, height=HEIGHT, title=title)
 
 
-def _roofline(costs: Sequence[Cost], options: Options, rows: Datasets) -> Any:  # noqa: ARG001
-    panels = [_panel(cost, rows, f"_{i + 1}" if i else "") for i, cost in enumerate(costs)]
+def _roofline(costs: Sequence[Cost], options: Options, rows: Datasets) -> Any:
+    width = number(options, "width", WIDTH, 100, 4000)
+    panels = [_panel(cost, rows, f"_{i + 1}" if i else "", width) for i, cost in enumerate(costs)]
     return panels[0] if len(panels) == 1 else altair().vconcat(*panels)
 
 

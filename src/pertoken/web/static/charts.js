@@ -14,7 +14,7 @@ const CONFIG = {
   text: { color: INK },
   rule: { color: FAINT },
   axis: { labelColor: FAINT, titleColor: FAINT, domainColor: LINE, tickColor: LINE, gridColor: LINE, labelFontSize: 12, titleFontSize: 12, titleFontWeight: 400 },
-  legend: { labelColor: INK, titleColor: FAINT, labelFontSize: 12 },
+  legend: { labelColor: INK, titleColor: FAINT, labelFontSize: 12, symbolBaseFillColor: FAINT },
   text: { color: INK },
   rule: { color: FAINT },
 };

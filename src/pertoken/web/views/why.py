@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from pertoken.cost import Cost
     from pertoken.money.figures import Leaf
     from pertoken.web.asked import Asked
+    from pertoken.whatif.base import Outcome
 
 PARTS = ("summary", "tree", "what-if")
 SHOWN = 14  # operations of the table; what is left is one line
-_HEADS = (
-    "what if", "input $/M", "input", "output $/M", "output", "$/request", "request", "what binds it moves", "what is assumed",
-)  # fmt: skip
+_HEADS = ("what if", "input $/M", "change", "output $/M", "change", "$/request", "change", "what binds moves")
 
 
 def view(asked: Asked) -> dict[str, Any]:
@@ -95,22 +94,34 @@ def what_if(cost: Cost) -> dict[str, Any]:
     _, now, *rows = counterfactuals.rows(outcomes)
     made = [o for o in outcomes if o.after is not None]
     lines = [
-        [f"{o.sentence} ({o.name})", *("0%" if cell == "same" else cell for cell in row[1:-1]), _moves(row[-1]), "; ".join(o.after.assumed) if o.after else ""]
+        [f"{o.sentence} ({o.name})", *map(_change, row[1:-1]), _moves(row[-1])]
         for o, row in zip(made, rows, strict=True)
     ]
     heads = _HEADS if cost.rate else tuple(head.replace("$", "s") for head in _HEADS)
     note = "Input is all of it, cached or not. Each row changes one thing, all else the same."
-    return {
-        "sentences": [f"{o.sentence} ({o.name}) does not apply: {o.refused}" for o in outcomes if o.after is None],
-        "tables": [
-            {
-                "title": "What if",
-                "head": list(heads),
-                "rows": [["as it is", *now[1:], ""], *lines],
-                "note": note if cost.rate else f"{note} s: accelerator-seconds.",
-            }
-        ],
+    table = {
+        "title": "",
+        "head": list(heads),
+        "rows": [["as it is", *now[1:]], *lines],
+        "note": note if cost.rate else f"{note} s: accelerator-seconds.",
     }
+    return {
+        "sentences": [],
+        "tables": [table],
+        "notes": [{"name": o.name, "text": _note(o)} for o in outcomes],
+    }
+
+
+def _note(outcome: Outcome) -> str:
+    """What a counterfactual takes for given, or why it does not apply."""
+    if outcome.after is None:
+        return f"does not apply; {outcome.refused}"
+    return "; ".join(outcome.after.assumed) or "nothing else is assumed"
+
+
+def _change(text: str) -> str:
+    """As a column of numbers has it."""
+    return "0%" if text == "same" else f"{text[2:]} x" if text.startswith("x ") else text
 
 
 def _moves(text: str) -> str:

@@ -110,5 +110,7 @@ function row(node) {
 function showWhatIf(app, found) {
   const made = el("div");
   for (const each of found.tables) app.table(made.appendChild(el("div")), each);
+  made.append(el("h4", { text: "What each takes for given" }), el("dl", { class: "notes" },
+    ...found.notes.flatMap((each) => [el("dt", { text: each.name }), el("dd", { text: each.text })])));
   return made;
 }
