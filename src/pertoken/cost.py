@@ -392,4 +392,6 @@ def price_deployment(
     found = Cost(deployment, workload, operate(deployment, workload, moments), rate, paid_share, basis, **notes)
     if rate is None or found.meter is None:
         return found
-    return replace(found, rate=rate.drawing(found.meter.busy_watts * found.site.factor))
+    priced = replace(found, rate=rate.drawing(found.meter.busy_watts * found.site.factor))
+    vars(priced)["meter"] = found.meter  # of no rate, and read already
+    return priced

@@ -108,7 +108,9 @@ class Crew:
             self.waiting -= 1
         try:
             worker = worker or await self._in_thread(self._made)
-            found: Answer | Refused | None = await asyncio.wait_for(self._in_thread(worker.do, job, body, tell or _ignore), self.seconds)
+            found: Answer | Refused | None = await asyncio.wait_for(
+                self._in_thread(worker.do, job, body, tell or _ignore), self.seconds
+            )
         except BaseException as problem:
             self._drop(worker)
             if isinstance(problem, TimeoutError):
