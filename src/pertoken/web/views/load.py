@@ -85,7 +85,7 @@ def table(cost: Cost, against: str, now: dict[str, float]) -> dict[str, Any]:
         ]  # fmt: skip
         money = [_amount(cost, float(v)) for v in figures[:2]]
         times = ["-" if math.isnan(v) else format_seconds(float(v)) for v in figures[2:]]
-        rows.append([format_number(float(value), 4) + (", where you are" if mine else ""), *money, *times])
+        rows.append([f"{value:,.4g}{', where you are' if mine else ''}", *money, *times])
     return {
         "title": f"Cost and latency against {loads.AGAINST[against]}, closed form",
         "head": [loads.AGAINST[against], f"input {unit}", f"output {unit}", "TTFT", "TPOT"],

@@ -26,7 +26,12 @@ def view(asked: Asked) -> dict[str, Any]:
     try:
         found = shown(curve)
     except PertokenError as refused:  # this question has no answer here; others have
-        found = {"sentences": [f"{str(refused)[0].upper()}{str(refused)[1:]}."], "tables": [], "cards": [], "charts": []}
+        found = {
+            "sentences": [f"{str(refused)[0].upper()}{str(refused)[1:]}."],
+            "tables": [],
+            "cards": [],
+            "charts": [],
+        }
     return {
         "title": "Position",
         **found,
@@ -86,7 +91,7 @@ def card(curve: Curve, token: str, n: float) -> dict[str, Any]:
         "label": f"{ordinal(n)} {token} token",
         "value": value, "low": low, "high": high, "unit": f"{unit} per million tokens",
         "shown": report.amount(curve, value),
-        "range": f"{report.amount(curve, low)} to {report.amount(curve, high)}",
+        "range": f"{report.amount(curve, low)} to {report.amount(curve, high)} per million",
         "over_flat": report.off(value / curve.flat[token]),
         "formula": " + ".join(report.HEADS[name] for name, _ in parts),
         "inputs": [
@@ -119,12 +124,9 @@ def table(curve: Curve, token: str) -> dict[str, Any]:
     if curve.cumulative:
         rows.append(line("mean of all up to here", means))
         rows.append(line("that mean against the flat price", means / curve.flat[token], report.off))
-    return {
-        "title": title,
-        "head": [unit, *(ordinal(each) for each in n)],
-        "rows": rows,
-        "note": f"Flat price: {report.amount(curve, curve.flat[token])} per million, the traffic's mean.",
-    }
+    flat = report.amount(curve, curve.flat[token])
+    note = f"Flat price: {flat} per million, the traffic's mean. Dense: arithmetic and padding."
+    return {"title": title, "head": [unit, *(ordinal(each) for each in n)], "rows": rows, "note": note}
 
 
 def whys(curve: Curve, token: str) -> str:

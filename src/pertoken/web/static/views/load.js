@@ -20,10 +20,11 @@ export function mount(root, app) {
     said: el("div"),
     progress: el("div", { class: "progress" }),
     charts: el("div", { class: "charts two" }),
-    tables: el("div"),
+    key: el("p", { class: "quiet note", text: "Lines: closed form. Diamonds: where you are. Rings: simulated request by request. Dashes: goals." }),
+    tables: el("div", { class: "charts two" }),
     points: [],
   };
-  root.append(built.controls, built.said, built.progress, built.charts, built.tables);
+  root.append(built.controls, built.said, built.progress, built.charts, built.key, built.tables);
   return refresh(app);
 }
 
@@ -133,10 +134,11 @@ function table(points, found) {
   const time = (value) => (value === null ? "-" : value < 1 ? `${number(value * 1000)} ms` : `${number(value)} s`);
   const rows = [...points].sort((a, b) => a.x - b.x);
   const closed = found.tables[0];
+  const money = (value) => (value === null ? "-" : `${closed.head[1].includes("$") ? "$" : ""}${number(value)}`);
   return {
     title: closed.title.replace("closed form", "simulated"),
     head: closed.head,
-    rows: rows.map((each) => [number(each.x, 4), number(each.input), number(each.output), time(each.ttft), time(each.tpot)]),
+    rows: rows.map((each) => [number(each.x, 4), money(each.input), money(each.output), time(each.ttft), time(each.tpot)]),
     note: "Served request by request: arrivals at random, or a new request when one ends. Means; idle time is in the cost.",
   };
 }
@@ -148,18 +150,21 @@ async function streamed(run, signal, progress) {
     body: JSON.stringify({ knobs: run.knobs, options: run.options }),
   });
   if (!answer.ok) throw new Error((await answer.json()).error);
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = answer.body.getReader();
+  const text = new TextDecoder();
   let rest = "";
+  let result = null;
   for (;;) {
     const { value, done: ended } = await reader.read();
-    const lines = (rest + (value ?? "")).split("\n");
+    const lines = (rest + text.decode(value, { stream: !ended })).split("\n");
     rest = lines.pop();
     for (const line of lines.filter(Boolean)) {
       const each = JSON.parse(line);
       if (each.error) throw new Error(each.error);
-      if (each.result) return each.result;
+      result = each.result ?? result;
       progress(each.progress ?? 0);
     }
+    if (ended && result) return result;
     if (ended) throw new Error("The simulation ended without a result; try it again.");
   }
 }
