@@ -41,7 +41,7 @@ export function knobs(form, table, catalog, app) {
 }
 
 function build(knob, catalog, app) {
-  const id = `knob-${knob.name}`;
+  const id = `${app.prefix ?? ""}knob-${knob.name}`;
   const info = el("button", { type: "button", class: "info", "aria-label": `About ${knob.label}`, "aria-expanded": "false", text: "?" });
   attach(info, () => about(knob));
   const auto = knob.name === "model" ? null : el("button", { type: "button", class: "auto", text: "auto",
@@ -104,7 +104,7 @@ function list(knob, catalog, app) {
 /** A file of the user's own: it goes to the server on this machine, and no further. */
 function own(knob, app) {
   const [words, accept, kind] = UPLOADS[knob.name];
-  const file = el("input", { type: "file", accept, id: `file-${knob.name}`, class: "unseen", tabindex: "-1" });
+  const file = el("input", { type: "file", accept, id: `${app.prefix ?? ""}file-${knob.name}`, class: "unseen", tabindex: "-1" });
   const button = el("button", { type: "button", class: "link", text: `Use ${words}`, onclick: () => file.click() });
   file.setAttribute("aria-label", words);
   file.addEventListener("change", () => {

@@ -23,6 +23,8 @@ def view(asked: Asked) -> dict[str, Any]:
     if len(asked.cases) != 2:
         raise PertokenError(f"{len(asked.cases)} cases were given; compare takes two, A and B")
     a, b = asked.costs
+    from pertoken.web.screen import effective
+
     tree, root = branches.branches(a, b)
     knobs = differing(asked.cases[0], asked.cases[1])
     said = [f"{name}: {headline(cost)}." for name, cost in zip(NAMES, (a, b), strict=True)]
@@ -36,6 +38,7 @@ def view(asked: Asked) -> dict[str, Any]:
         "knobs": knobs,
         "tables": [figures_table(a, b)],
         "tree": tree,
+        "effective": [effective(cost) for cost in (a, b)],
         "charts": [{"name": "receipt", "options": {"names": list(NAMES)}}]
         if (a.rate is None) == (b.rate is None)
         else [],
@@ -81,7 +84,7 @@ def figures_table(a: Cost, b: Cost) -> dict[str, Any]:
     for key in one:
         if key in two and one[key]["unit"] == two[key]["unit"]:
             x, y = one[key]["value"], two[key]["value"]
-            rows.append([one[key]["label"], one[key]["shown"], two[key]["shown"], *_change(x, y, one[key]["unit"])])
+            rows.append([one[key]["label"], _shown(one[key]), _shown(two[key]), *_change(x, y, one[key]["unit"])])
     return {
         "title": "Figures side by side",
         "head": ["", *NAMES, "B less A", "B over A"],
@@ -90,13 +93,19 @@ def figures_table(a: Cost, b: Cost) -> dict[str, Any]:
     }
 
 
+def _shown(figure: dict[str, Any]) -> str:
+    unit = figure["unit"]
+    spelled = unit in ("1", "%", "s") or unit.startswith("$")
+    return str(figure["shown"]) if spelled else f"{figure['shown']} {unit}"
+
+
 def _change(x: float | None, y: float | None, unit: str) -> list[str]:
     if x is None or y is None or not (math.isfinite(x) and math.isfinite(y)):
         return ["", ""]
     ratio = branches.ratio(x, y)
     if ratio == "same" or x == y:
         return ["", "same"]
-    return [f"{'+' if y > x else '-'}{amount(abs(y - x), unit)}", ratio]
+    return [f"{'+' if y > x else '-'}{amount(abs(y - x), unit)}", f"{ratio[2:]} x" if ratio.startswith("x ") else ratio]
 
 
 def amount(value: float, unit: str) -> str:
@@ -105,4 +114,6 @@ def amount(value: float, unit: str) -> str:
         return format_money(value)
     if unit == "s":
         return format_seconds(value)
-    return format_number(value, 3)
+    if unit == "%":
+        return f"{100 * value:.3g} points"
+    return format_number(value, 3) + ("" if unit == "1" else f" {unit}")
