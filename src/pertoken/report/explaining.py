@@ -177,11 +177,11 @@ def difference_text(before: Cost, after: Cost, names: tuple[str, str], depth: in
     marks = "+ only after   - only before   ~ changed   = the same; of a million requests"
     lines = [*wrap(f"before: {names[0]}", "", "  "), *wrap(f"after:  {names[1]}", "", "  "), "", marks]
     lines += _laid_out([*heads, *_branch_rows(root, whole, unit, depth)])
-    lines += ["", *(line for text in causes(root) for line in wrap(text, "", "  "))]
+    lines += ["", *(line for text in _causes(root) for line in wrap(text, "", "  "))]
     return plain("\n".join([*lines, "", f"--depth 1 to {DEEPEST}: {depth_help()}"]) + "\n")
 
 
-def causes(root: Branch) -> list[str]:
+def _causes(root: Branch) -> list[str]:
     """What of a whole request differs: its seconds, and what one costs."""
     found = {name: (before, after) for name, _, before, after in root.facts}
     texts = []

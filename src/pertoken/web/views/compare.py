@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from pertoken.errors import PertokenError
 from pertoken.knobs import KNOBS
-from pertoken.report import branches, explaining
+from pertoken.report import branches
 from pertoken.report.text import headline
-from pertoken.units import format_money, format_number, format_seconds
+from pertoken.units import HOUR, format_money, format_number, format_seconds
 
 if TYPE_CHECKING:
     from pertoken.cost import Cost
+    from pertoken.explain.difference import Branch
     from pertoken.web.asked import Asked
 
 NAMES = ("A", "B")
+SPELLED = ("J", "g")  # units that neither label nor number says
 
 
 def view(asked: Asked) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def view(asked: Asked) -> dict[str, Any]:
     if not knobs:
         said.append("A and B are the same scenario; change a knob of one of them.")
     else:
-        said += [f"{text[0].upper()}{text[1:]}." for text in (*explaining.causes(root), largest(tree))]
+        said += [*causes(root), largest(tree)]
     return {
         "title": "Compare",
         "sentences": said,
@@ -43,6 +45,18 @@ def view(asked: Asked) -> dict[str, Any]:
         if (a.rate is None) == (b.rate is None)
         else [],
     }
+
+
+def causes(root: Branch) -> list[str]:
+    """What of a whole request differs: its seconds, and what one costs."""
+    found = {name: (before, after) for name, _, before, after in root.facts}
+    said = []
+    if "seconds" in found:
+        said.append("Each request takes {:.4g} accelerator-seconds in A and {:.4g} in B.".format(*found["seconds"]))
+    if "rate" in found:
+        hourly = (format_money(rate * HOUR) for rate in found["rate"])
+        said.append("An accelerator-hour costs {} in A and {} in B.".format(*hourly))
+    return said
 
 
 def differing(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
@@ -87,7 +101,7 @@ def figures_table(a: Cost, b: Cost) -> dict[str, Any]:
             rows.append([one[key]["label"], _shown(one[key]), _shown(two[key]), *_change(x, y, one[key]["unit"])])
     return {
         "title": "Figures side by side",
-        "head": ["", *NAMES, "B less A", "B over A"],
+        "head": ["figure", *NAMES, "B less A", "B over A"],
         "rows": rows,
         "note": "Ranges of single figures are on the first screen of each.",
     }
@@ -95,8 +109,7 @@ def figures_table(a: Cost, b: Cost) -> dict[str, Any]:
 
 def _shown(figure: dict[str, Any]) -> str:
     unit = figure["unit"]
-    spelled = unit in ("1", "%", "s") or unit.startswith("$")
-    return str(figure["shown"]) if spelled else f"{figure['shown']} {unit}"
+    return f"{figure['shown']} {unit}" if unit in SPELLED else str(figure["shown"])
 
 
 def _change(x: float | None, y: float | None, unit: str) -> list[str]:
@@ -104,7 +117,7 @@ def _change(x: float | None, y: float | None, unit: str) -> list[str]:
         return ["", ""]
     ratio = branches.ratio(x, y)
     if ratio == "same" or x == y:
-        return ["", "same"]
+        return ["", "0%"]
     return [f"{'+' if y > x else '-'}{amount(abs(y - x), unit)}", f"{ratio[2:]} x" if ratio.startswith("x ") else ratio]
 
 
@@ -116,4 +129,4 @@ def amount(value: float, unit: str) -> str:
         return format_seconds(value)
     if unit == "%":
         return f"{100 * value:.3g} points"
-    return format_number(value, 3) + ("" if unit == "1" else f" {unit}")
+    return format_number(value, 3) + (f" {unit}" if unit in SPELLED else "")
