@@ -85,8 +85,8 @@ def largest(tree: dict[str, Any]) -> str:
         node = node["children"][0]  # the largest change comes first
         names.append(node["name"])
     if not names or not node["change"]:
-        return "every branch costs the same"
-    return f"the largest change is in {' > '.join(names)}: {node['before']} in A and {node['after']} in B, of a million requests"
+        return "Every branch costs the same."
+    return f"Most of it is in {', '.join(names)}: {node['before']} in A and {node['after']} in B, of a million requests."
 
 
 def figures_table(a: Cost, b: Cost) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def figures_table(a: Cost, b: Cost) -> dict[str, Any]:
     for key in one:
         if key in two and one[key]["unit"] == two[key]["unit"]:
             x, y = one[key]["value"], two[key]["value"]
-            rows.append([one[key]["label"], _shown(one[key]), _shown(two[key]), *_change(x, y, one[key]["unit"])])
+            rows.append([one[key]["label"].partition(",")[0], _shown(one[key]), _shown(two[key]), *_change(x, y, one[key]["unit"])])
     return {
         "title": "Figures side by side",
         "head": ["figure", *NAMES, "B less A", "B over A"],
