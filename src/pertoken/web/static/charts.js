@@ -7,6 +7,7 @@ const INK = "var(--ink)";
 const FAINT = "var(--faint)";
 const LINE = "var(--line)";
 const CONFIG = {
+  aria: false, // the picture as a whole says what it shows
   font: "system-ui, sans-serif",
   background: "transparent",
   view: { stroke: "transparent" },

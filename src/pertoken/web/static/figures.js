@@ -31,7 +31,10 @@ export function show(root, figure, how = {}) {
   const range = figure.range ? `, ${figure.range}` : "";
   const label = `${figure.label}: ${figure.shown}${how.unit ? ` ${how.unit}` : ""}${range}. How it is made`;
   if (button.getAttribute("aria-label") !== label) button.setAttribute("aria-label", label);
-  if (open?.button === button) fill(open.box, button.made());
+  if (open?.button === button) {
+    fill(open.box, button.made());
+    pin(false);
+  }
 }
 
 function write(node, text) {
@@ -60,9 +63,15 @@ function wait(act, ms) {
   later = setTimeout(act, ms);
 }
 
+/** Only what was opened on purpose takes part in the order of the Tab key. */
+function pin(pinned) {
+  open.pinned ||= pinned;
+  for (const each of [open.box, ...open.box.querySelectorAll("a")]) each.tabIndex = open.pinned ? 0 : -1;
+}
+
 function reveal(button, pinned) {
   if (open?.button === button) {
-    open.pinned ||= pinned;
+    pin(pinned);
     return;
   }
   shut();
@@ -75,6 +84,7 @@ function reveal(button, pinned) {
   button.setAttribute("aria-expanded", "true");
   button.setAttribute("aria-controls", box.id);
   open = { button, box, pinned };
+  pin(pinned);
   place(button, box);
 }
 

@@ -4,6 +4,7 @@ import { ask, askNewest, Follower, Refusal, refusal } from "./asking.js";
 import { chart, follow, following, settle } from "./charts.js";
 import { show } from "./figures.js";
 import { knobs } from "./knobs.js";
+import { nearest } from "./mending.js";
 import { screen } from "./screen.js";
 import { save, tools } from "./share.js";
 import { State } from "./state.js";
@@ -11,7 +12,6 @@ import { tabs, VIEWS } from "./tabs.js";
 import { el } from "./views/parts.js";
 
 const REST = 200; // ms without a move after which the view follows and the address is written
-const FORMS = ["json", "csv", "md", "html", "toml", "svg", "png"];
 const byId = (id) => document.getElementById(id);
 
 /** What views are given. */
@@ -27,7 +27,7 @@ class App {
     this.controls = knobs(byId("knobs"), table, catalog, this);
     this.tabs = tabs(byId("tabs"), byId("view"), this);
     this.follower = new Follower((signal) => this.price(signal));
-    tools(byId("tools"), this, FORMS);
+    tools(byId("tools"), this);
   }
 
   /** Knobs as given. */
@@ -55,7 +55,7 @@ class App {
     } catch (problem) {
       if (signal?.aborted) return;
       if (!(problem instanceof Refusal)) throw problem;
-      const change = nearest(problem.message);
+      const change = nearest(problem.message, this.knobs);
       this.screen.refuse(problem, change, () => { for (const [name, value] of change.knobs) this.set(name, value); });
       this.controls.show(this.page?.effective ?? {});
       this.stale = true;
@@ -172,15 +172,6 @@ class App {
 
 function numeric(cell) {
   return (cell && typeof cell === "object") || cell === "" || /^[-+~]?[$]?[\d.,]+\s?(%|x|×|[a-zA-Z/]{1,4}|$)/.test(cell ?? "") || cell === "-";
-}
-
-/** The change that a refusal names: flags after its last semicolon, such as `--on 8xh100-sxm`. */
-function nearest(sentence) {
-  const flags = [...sentence.split(";").slice(1).join(";").matchAll(/--([a-z-]+)[ =]([A-Za-z0-9][\w.:,=-]*)/g)];
-  if (!flags.length) return null;
-  const [, flag, value] = flags[0];
-  const clean = value.replace(/[.,]$/, "");
-  return { words: `--${flag} ${clean}`, knobs: [[flag.replace(/-/g, "_"), clean]] };
 }
 
 async function begin() {

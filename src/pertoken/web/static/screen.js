@@ -52,7 +52,7 @@ export function screen() {
         return;
       }
       box.replaceChildren(el("p", { text: problem.message }));
-      if (change) box.append(el("button", { type: "button", class: "act", text: `Use ${change.words}`, onclick: apply }));
+      if (change) box.append(el("button", { type: "button", class: "act", text: change.words, onclick: apply }));
     },
   };
 }
@@ -96,7 +96,7 @@ function reason(pieces) {
   pieces.forEach((piece, i) => {
     const node = root.childNodes[i];
     if (typeof piece !== "string") show(node, piece);
-    else if (node.data !== piece) node.data = piece;
+    else write(node, i ? `\u2060${piece}` : piece); // no line begins with a comma
   });
 }
 

@@ -3,20 +3,25 @@
 import { refusal } from "./asking.js";
 import { el } from "./views/parts.js";
 
-const FORMS = { json: "JSON", csv: "CSV", md: "Markdown", html: "HTML", txt: "text", toml: "scenario, TOML", bib: "references, BibTeX", svg: "SVG", png: "PNG" };
+const SAVES = [ // what a command would write: [what, form, words]
+  ["price", "json", "JSON"], ["price", "csv", "CSV"], ["price", "md", "Markdown"], ["price", "html", "HTML"],
+  ["price", "toml", "Scenario, TOML"], ["chart", "svg", "Receipt, SVG"], ["chart", "png", "Receipt, PNG"],
+  ["explain", "bib", "References, BibTeX"],
+];
 const NUMBERS = ["whole", "number"];
 
 /**
  * Buttons at the top.
  * @param {HTMLElement} root
  * @param {Object} app
- * @param {string[]} forms in which a price is saved
  */
-export function tools(root, app, forms) {
+export function tools(root, app) {
   const copies = [["link", "Link", () => location.href], ["python", "Python", () => python(app)], ["command", "Command", () => command(app)]];
   root.append(
     menu("Copy", copies.map(([id, label, text]) => item(`copy-${id}`, label, () => copy(text(), app)))),
-    menu("Save", forms.map((form) => item(`save-${form}`, FORMS[form] ?? form, () => app.download("price", form)))),
+    menu("Save", SAVES.map(([what, form, words]) => item(`save-${form}`, words, () => app.save(
+      { what, form, knobs: app.knobs, ...(what === "chart" ? { chart: "receipt" } : {}) },
+    )))),
     theme(app),
   );
 }
