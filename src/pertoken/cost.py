@@ -127,8 +127,8 @@ class Cost(Explained):
 
     @cached_property
     def _lone_entries(self) -> dict[str, list[Entry]]:
-        """Ledger of that state, by case."""
-        return ledgers(self._lone[0], self.deployment.interval("tpot"))
+        """What cached tokens owe in that state, by case."""
+        return ledgers(self._lone[0], self.deployment.interval("tpot"), "cached")
 
     def _lone_cached(self, case: str) -> float:
         """Accelerator-seconds of a first cached token where the traffic has none [s]."""
