@@ -63,7 +63,7 @@ def screen(cost: Cost, charts: Sequence[str]) -> dict[str, Any]:
         "why_parts": why(cost),
         "figures": figures(cost, listing),
         "parts": receipt(cost, listing),
-        "receipt": [asdict(leaf) for leaf in cost.receipt],
+        "receipt": [dict(vars(leaf)) for leaf in cost.receipt],
         "scenario": cost.scenario,
         "effective": effective(cost),
         "assumed": list(cost.assumed),
