@@ -105,7 +105,8 @@ class Desk:
             raise Stop(503, "too much is being computed already; try again in a few seconds") from problem
         except Late as problem:
             raise Stop(
-                422, f"this took over {crew.seconds:g} s and was stopped; ask for less, or use the command"
+                422,
+                f"this took over {crew.seconds:g} s and was stopped; name a machine, ask for less, or use the command",
             ) from problem
         if isinstance(found, Refused):
             raise refusal(found)

@@ -63,10 +63,8 @@ def as_json(found: Any) -> str:
 
 def answered(found: Any) -> Answer:
     """A result as bytes, packed where that helps."""
-    if isinstance(found, Answer):
-        plain = found
-    else:
-        plain = Answer((found if isinstance(found, str) else as_json(found)).encode())
+    text = found if isinstance(found, str) else "" if isinstance(found, Answer) else as_json(found)
+    plain = found if isinstance(found, Answer) else Answer(text.encode())
     if len(plain.body) < SMALL:
         return plain
     return Answer(gzip.compress(plain.body, LEVEL, mtime=0), plain.kind, True, plain.name)
