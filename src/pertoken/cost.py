@@ -390,8 +390,8 @@ def price_deployment(
             " accelerators are; leave one out"
         )
     found = Cost(deployment, workload, operate(deployment, workload, moments), rate, paid_share, basis, **notes)
-    if rate is None or found.meter is None:
-        return found
+    if rate is None or rate.usd_per_joule == 0.0 or found.meter is None:
+        return found  # no price that depends on what is drawn
     priced = replace(found, rate=rate.drawing(found.meter.busy_watts * found.site.factor))
     vars(priced)["meter"] = found.meter  # of no rate, and read already
     return priced
