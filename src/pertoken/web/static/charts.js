@@ -83,10 +83,10 @@ function frame(root, name, app) {
 async function draw(mine, spec) {
   const shape = JSON.stringify({ ...spec, datasets: 0, description: 0 });
   const width = Math.floor(mine.picture.clientWidth);
-  mine.words.textContent = spec.description ?? "";
   mine.spec = spec;
   if (mine.view && mine.shape === shape && mine.width === width) {
     await rows(mine, spec.datasets);
+    told(mine, spec);
     return;
   }
   const made = fitted(spec, width);
@@ -95,9 +95,18 @@ async function draw(mine, spec) {
     ast: true, renderer: "svg", actions: false, defaultStyle: false, tooltip: { disableDefaultStyle: true }, config: CONFIG,
   });
   Object.assign(mine, { view: found.view, shape, width });
+  told(mine, spec);
+}
+
+/** The picture is one image with a name; what it is drawn of is kept from those who listen. */
+function told(mine, spec) {
+  const said = spec.description ?? mine.name;
+  mine.words.textContent = said;
+  for (const name of ["role", "aria-label", "aria-roledescription"]) mine.picture.removeAttribute(name);
   const svg = mine.picture.querySelector("svg");
   svg?.setAttribute("role", "img");
-  svg?.setAttribute("aria-label", spec.description ?? mine.name);
+  svg?.setAttribute("aria-label", said);
+  for (const part of svg?.children ?? []) part.setAttribute("aria-hidden", "true");
 }
 
 /** As wide as there is room; a row of charts is shrunk by the style sheet instead. */
