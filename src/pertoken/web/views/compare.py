@@ -98,7 +98,8 @@ def figures_table(a: Cost, b: Cost) -> dict[str, Any]:
     for key in one:
         if key in two and one[key]["unit"] == two[key]["unit"]:
             x, y = one[key]["value"], two[key]["value"]
-            rows.append([one[key]["label"].partition(",")[0], _shown(one[key]), _shown(two[key]), *_change(x, y, one[key]["unit"])])
+            label = one[key]["label"].partition(",")[0]
+            rows.append([label, _shown(one[key]), _shown(two[key]), *_change(x, y, one[key]["unit"])])
     return {
         "title": "Figures side by side",
         "head": ["figure", *NAMES, "B less A", "B over A"],

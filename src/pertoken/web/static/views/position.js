@@ -5,6 +5,7 @@ import { choice, el, failed, sentences } from "./parts.js";
 export const title = "Position";
 
 const USUAL = [11, 10001];
+const STOPS = 400; // of the slider, from 1 to the context limit, logarithmic
 let built = null;
 
 /**
@@ -59,7 +60,6 @@ function show(mine, app, found, asked) {
   if (!mine.controls.children.length) controls(mine, app, found, asked);
   mine.limit = found.limit.input;
   for (const box of [mine.first, mine.second]) box.max = mine.limit;
-  mine.slider.max = Math.log(mine.limit);
   stand(mine, asked.n);
   mine.said.replaceChildren(sentences(found.sentences));
   mine.cards.replaceChildren(...["input", "output"].map((token) => pair(app, token, found.cards)).filter(Boolean));
@@ -91,14 +91,14 @@ function controls(mine, app, found, asked) {
   const box = (id) => el("input", { type: "number", id, min: 1, step: 1 });
   mine.first = box("position-first");
   mine.second = box("position-second");
-  mine.slider = el("input", { type: "range", min: 0, step: 0.01, "aria-label": "Second position, slider" });
+  mine.slider = el("input", { type: "range", min: 0, max: STOPS, "aria-label": "Second position, slider" });
   const moved = (n) => {
     const within = n.map((each) => Math.min(mine.limit, Math.max(1, Math.round(each) || 1)));
     stand(mine, within);
     app.remember("position.n", within.join() === USUAL.join() ? "" : within.join());
     refresh(app);
   };
-  mine.slider.addEventListener("input", () => moved([Number(mine.first.value), Math.exp(Number(mine.slider.value))]));
+  mine.slider.addEventListener("input", () => moved([Number(mine.first.value), mine.limit ** (Number(mine.slider.value) / STOPS)]));
   for (const each of [mine.first, mine.second]) {
     each.addEventListener("change", () => moved([Number(mine.first.value), Number(mine.second.value)]));
   }
@@ -116,6 +116,6 @@ function stand(mine, n) {
   for (const [box, value] of [[mine.first, n[0]], [mine.second, n[1]]]) {
     if (document.activeElement !== box || Number(box.value) !== value) box.value = value;
   }
-  if (document.activeElement !== mine.slider) mine.slider.value = Math.log(n[1]);
+  if (document.activeElement !== mine.slider) mine.slider.value = Math.round(STOPS * Math.log(n[1]) / Math.log(mine.limit));
   mine.slider.setAttribute("aria-valuetext", n[1].toLocaleString("en-US"));
 }
