@@ -80,12 +80,14 @@ def test_the_tree_follows_the_knobs(opened):
     page = opened()
     tree = opened_tree(page)
     before = tree.locator(".amount").first.inner_text()
+    tree.locator(".row", has_text="input").first.click()
     page.fill("#knob-output", "900")
     page.keyboard.press("Enter")
     until(page, f"document.querySelector('[role=tree] .amount')?.textContent !== '{before}'")
     cost = price("llama-3.1-70b", on="8xh100-sxm", dtype="fp8", output=900)
     dollars = cost.explain().root.seconds * cost.rate.usd_per_second * 1e6
     assert page.locator("[role=tree] .amount").first.inner_text() == f"${dollars:,.2f}"
+    assert page.locator("[role=tree] .name", has_text="steps with a prompt").is_visible(), "what was opened stays open"
 
 
 def test_what_ifs_come_when_opened(opened):

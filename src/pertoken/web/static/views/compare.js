@@ -8,6 +8,7 @@ export const title = "Compare";
 
 const REST = 200; // ms without a move after which the comparison follows
 const AUTO = "auto"; // a knob that A gives and B does not
+const kept = new Set(); // branches that are open
 let built = null;
 
 /**
@@ -151,7 +152,7 @@ function show(mine, app, found, cases) {
   }
   mine.tree.replaceChildren(...(same ? [] : [el("h3", { text: "Why, branch by branch, of a million requests" }),
     el("p", { class: "quiet", text: "+ only in B, - only in A, ~ differs, = the same; the largest change first." }),
-    tree(found.tree, "Difference of B and A, branch by branch", row, branches)]));
+    tree(found.tree, "Difference of B and A, branch by branch", row, branches, kept)]));
 }
 
 function differing(list) {

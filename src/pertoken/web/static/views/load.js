@@ -62,7 +62,9 @@ async function refresh(app) {
     if (found.no_runs) mine.progress.replaceChildren(el("p", { class: "quiet", text: found.no_runs }));
     else waiting = setTimeout(() => simulate(mine, app, found), WAIT);
   } catch (problem) {
-    if (mine === built) mine.said.replaceChildren(failed(problem.message));
+    if (mine !== built) return;
+    mine.said.replaceChildren(failed(problem.message));
+    for (const part of [mine.progress, mine.charts, mine.tables]) part.replaceChildren();
   }
 }
 

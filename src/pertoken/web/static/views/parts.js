@@ -74,12 +74,12 @@ export function sources(list) {
  * @param {string} label of the tree
  * @param {(node: Object, depth: number) => Node[]} row what a node shows
  * @param {(node: Object) => Object[]} children of a node
- * @param {number} [open] levels that are open at first
+ * @param {Set<string>} [kept] what the user opened, kept from one tree to the next
  * @returns {HTMLElement}
  */
-export function tree(root, label, row, children, open = 2) {
+export function tree(root, label, row, children, kept = new Set()) {
   const list = el("ul", { role: "tree", "aria-label": label, class: "tree" });
-  const first = item(root, 1, 1, 1, { row, children, open });
+  const first = item(root, 1, 1, 1, { row, children, kept }, "");
   first.tabIndex = 0;
   list.append(first);
   list.addEventListener("keydown", (event) => pressed(event, list));
@@ -89,8 +89,9 @@ export function tree(root, label, row, children, open = 2) {
 
 let items = 0; // made so far, for names that no other has
 
-function item(each, depth, position, count, how) {
+function item(each, depth, position, count, how, above) {
   const own = how.children(each);
+  const path = `${above}/${each.name}`;
   const id = `tree-item-${(items += 1)}`;
   const made = el("li", {
     role: "treeitem", tabindex: "-1", "aria-level": depth, "aria-posinset": position, "aria-setsize": count,
@@ -104,18 +105,20 @@ function item(each, depth, position, count, how) {
       if (!made.group) {
         made.group = el("ul", { role: "group" });
         own.forEach((child, i) => {
-          made.group.append(item(child, depth + 1, i + 1, own.length, how));
+          made.group.append(item(child, depth + 1, i + 1, own.length, how, path));
         });
         made.append(made.group);
       }
       made.group.hidden = false;
+      how.kept.add(path);
       made.setAttribute("aria-expanded", "true");
     };
     made.collapse = () => {
       if (made.group) made.group.hidden = true;
+      how.kept.delete(path);
       made.setAttribute("aria-expanded", "false");
     };
-    if (depth < how.open) made.expand();
+    if (depth === 1 || how.kept.has(path)) made.expand();
     else made.setAttribute("aria-expanded", "false");
   }
   return made;

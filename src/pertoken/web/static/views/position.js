@@ -52,7 +52,9 @@ async function refresh(app) {
     const found = await app.post("/api/view/position", { knobs: app.knobs, options: { ...asked, n: [...new Set(asked.n)] } });
     if (found && mine === built) show(mine, app, found, asked);
   } catch (problem) {
-    if (mine === built) mine.said.replaceChildren(failed(problem.message));
+    if (mine !== built) return;
+    mine.said.replaceChildren(failed(problem.message));
+    for (const part of [mine.cards, mine.charts, mine.tables]) part.replaceChildren();
   }
 }
 

@@ -50,7 +50,9 @@ async function refresh(app) {
     if (mine.charts.children.length) return; // they follow by themselves
     for (const name of found.charts) app.chart(mine.charts.appendChild(el("div")), name, fitting(name, mine.charts.clientWidth));
   } catch (problem) {
-    if (mine === built) mine.said.replaceChildren(failed(problem.message));
+    if (mine !== built) return;
+    mine.said.replaceChildren(failed(problem.message));
+    for (const part of [mine.charts, mine.receipt]) part.replaceChildren();
   }
 }
 
@@ -81,8 +83,10 @@ function fold(app, name, part, show) {
   return { whole, stale: () => { fresh = false; ask(); } };
 }
 
+const kept = new Set(); // branches that are open
+
 function showTree(app, found) {
-  return tree(found.tree, "What a request pays for, branch by branch", row, branches);
+  return tree(found.tree, "What a request pays for, branch by branch", row, branches, kept);
 }
 
 function branches(node) {
