@@ -126,7 +126,8 @@ def test_the_same_question_is_asked_once():
         desk.close()
 
 
-def test_one_of_two_who_leaves_stops_nothing():
+def test_one_of_two_who_leaves_stops_nothing_and_the_last_stops_it_after_a_grace(monkeypatch):
+    monkeypatch.setattr("pertoken.web.desk.GRACE_S", 0.02)
     desk = Desk(1)
     stopped = []
 

@@ -20,6 +20,7 @@ from pertoken.web.jobs import Answer, Refused
 from pertoken.web.uploads import Shelf
 from pertoken.web.work import Busy, Crew, Late
 
+GRACE_S = 1.0  # what nobody awaits any more may still end by itself: most views do, and a new worker costs more
 MOVES_S, VIEWS_S, RUNS_S = 10.0, 30.0, 120.0  # the longest that a job of each crew may take
 FRESH = ("simulate", "export", "upload")  # long, large, or different each time: never kept
 
@@ -80,7 +81,7 @@ class Desk:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if len(awaiting) == 1 and self.crew(job) is not self.moves:  # a move ends sooner than a worker starts
-                task.cancel()
+                asyncio.get_running_loop().call_later(GRACE_S, _stopped, task, awaiting)
             raise
         finally:
             awaiting.pop()
@@ -117,6 +118,12 @@ class Desk:
         for crew in (self.moves, self.views, self.runs):
             crew.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _stopped(task: asyncio.Task[Answer], awaiting: list[None]) -> None:
+    """End a job unless somebody has asked for it again."""
+    if not awaiting:
+        task.cancel()
 
 
 class Declined(Stop):

@@ -129,7 +129,7 @@ function slid(knob, app) {
   });
   range.addEventListener("change", () => {
     held = false;
-    app.rest();
+    app.letGo();
   });
   range.addEventListener("blur", () => { held = false; });
   box.addEventListener("focus", () => box.select());

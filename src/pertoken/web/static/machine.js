@@ -29,7 +29,7 @@ export function machine(knob, catalog, app) {
     if (!names.value) names.value = names.dataset.effective ?? "";
     set(true);
   });
-  range.addEventListener("change", () => app.rest());
+  range.addEventListener("change", () => app.letGo());
   const many = el("div", { class: "line" }, el("span", { class: "small", text: "accelerators" }), el("span", { class: "gap" }), box);
   return {
     main: names,

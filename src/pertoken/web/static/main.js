@@ -11,7 +11,8 @@ import { State } from "./state.js";
 import { tabs, VIEWS } from "./tabs.js";
 import { el } from "./views/parts.js";
 
-const REST = 200; // ms without a move after which the view follows and the address is written
+const REST = 600; // ms without a move after which the view follows and the address is written,
+const LET_GO = 150; // and after a slider was let go
 const byId = (id) => document.getElementById(id);
 
 /** What views are given. */
@@ -38,8 +39,15 @@ class App {
     const gone = this.state.set(name, value);
     if (gone.length) this.announce(`${gone.join(" and ")} set to auto, since ${name} was set`);
     this.follower.moved();
+    this.restIn(moving ? REST : 0);
+  }
+
+  /** A slider was let go; keys let go of it again and again. */
+  letGo() { this.restIn(LET_GO); }
+
+  restIn(ms) {
     clearTimeout(this.resting);
-    this.resting = setTimeout(() => this.rest(), moving ? REST : 0);
+    this.resting = setTimeout(() => this.rest(), ms);
   }
 
   /** Ask with what is set now, and paint the answer. */
