@@ -29,7 +29,7 @@ def query(page) -> dict[str, str]:
 def test_b_is_a_until_something_is_set(opened):
     page = opened("?view=compare")
     until(page, READY)
-    assert "A and B are the same scenario" in page.locator("#view .sentences").inner_text()
+    assert "B is the same as A" in page.locator("#view .sentences").inner_text()
     assert page.locator("#view [role=tree]").count() == 0
     page.fill("#b-knob-output", "1000")
     page.keyboard.press("Enter")

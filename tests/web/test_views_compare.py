@@ -52,7 +52,7 @@ def test_causes_are_said(client: Any) -> None:
 def test_the_same_twice_says_so(client: Any) -> None:
     found = ask(client, A, A)
     assert found["knobs"] == [] and found["tree"]["mark"] == "="
-    assert found["sentences"][-1].startswith("A and B are the same scenario")
+    assert found["sentences"][-1].startswith("B is the same as A")
     assert {row[4] for row in found["tables"][0]["rows"]} <= {"0%", ""}
 
 

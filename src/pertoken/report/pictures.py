@@ -108,7 +108,7 @@ def _place(dots: Rows, names: Rows, across: tuple[float, float], up: tuple[float
         for where, left, height in (("above", x, y + 5), ("below", x, y - 8), ("before", x - long - 14, y)):
             end = left + long
             free = all(end < start or stop < left or abs(height - at) > LINE for start, stop, at in taken)
-            if free and 0 < left and end < width + LINE and dot["share"] >= LABELLED:
+            if free and left > 0 and end < width + LINE and dot["share"] >= LABELLED:
                 dot[where] = label
                 taken.append((left, end, height))
                 break

@@ -51,7 +51,9 @@ def _drawable(tokens: Sequence[str], curves: Sequence[Curve]) -> Sequence[str]:
     """Kinds of token that have a course to draw: not output where no request has a second output token."""
     found = [token for token in tokens if all(curve.last(token) > 1 for curve in curves)]
     if not found:
-        raise PertokenError("no request has a second output token, so there is no course to draw; give --output 2 or more")
+        raise PertokenError(
+            "no request has a second output token, so there is no course to draw; give --output 2 or more"
+        )
     return found
 
 

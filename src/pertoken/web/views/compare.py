@@ -31,7 +31,7 @@ def view(asked: Asked) -> dict[str, Any]:
     knobs = differing(asked.cases[0], asked.cases[1])
     said = [f"{name}: {headline(cost)}." for name, cost in zip(NAMES, (a, b), strict=True)]
     if not knobs:
-        said.append("A and B are the same scenario; change a knob of one of them.")
+        said.append("B is the same as A, which is the knobs above; change one of B's knobs.")
     else:
         said += [*causes(root), largest(tree)]
     return {
@@ -86,7 +86,9 @@ def largest(tree: dict[str, Any]) -> str:
         names.append(node["name"])
     if not names or not node["change"]:
         return "Every branch costs the same."
-    return f"Most of it is in {', '.join(names)}: {node['before']} in A and {node['after']} in B, of a million requests."
+    return (
+        f"Most of it is in {', '.join(names)}: {node['before']} in A and {node['after']} in B, of a million requests."
+    )
 
 
 def figures_table(a: Cost, b: Cost) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def figures_table(a: Cost, b: Cost) -> dict[str, Any]:
     for key in one:
         if key in two and one[key]["unit"] == two[key]["unit"]:
             x, y = one[key]["value"], two[key]["value"]
-            label = one[key]["label"].partition(",")[0]
+            label = one[key]["label"].partition(",")[0] + (", per million" if "/million" in one[key]["unit"] else "")
             rows.append([label, _shown(one[key]), _shown(two[key]), *_change(x, y, one[key]["unit"])])
     return {
         "title": "Figures side by side",
