@@ -124,6 +124,15 @@ def test_what_does_not_fit_says_so_as_the_command_does(client):
     assert (found.status_code, found.json()["exit_code"]) == (422, 3)
 
 
+@pytest.mark.parametrize("depth", [50, 200, 330, 500, 900, 985, 1500])
+def test_a_nested_body_is_refused(client, depth):
+    nested = '{"a":' * depth + "1" + "}" * depth
+    for body in (f'{{"knobs": {nested}}}', f'{{"knobs": {{"model": {nested}}}}}', nested, f'{{"cases": [{nested}]}}'):
+        for path in ("page", "simulate", "export"):
+            found = client.post(f"/api/{path}", content=body, headers={"content-type": "application/json"})
+            assert found.status_code == 400 and len(found.text) < 1000
+
+
 @pytest.mark.parametrize("sent", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"knobs": 1e999}', b"nul", b"9" * 5000])
 def test_what_is_no_json_is_refused(client, sent):
     found = client.post("/api/page", content=sent, headers={"content-type": "application/json"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -152,6 +153,42 @@ def test_a_run_that_is_awaited_goes_on_while_others_ask(slow):
         assert "progress" in json.loads(next(lines))
         assert slow.post("/api/price", {"knobs": {**KNOBS, "input": 77}}).status_code == 200
         assert "progress" in json.loads(next(lines))
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """A server that waits a second for the head of a request."""
+    code = "import pertoken.web.serve as s; s.HEAD_S = 1.0; from pertoken.cli.main import run; run()"
+    monkeypatch.setattr("tests.web.conftest.SERVE", (sys.executable, "-c", code, "serve"))
+    found = started()
+    yield found
+    found.process.terminate()
+    found.process.wait(20)
+    found.process.stderr.close()
+
+
+def test_who_says_nothing_or_drips_is_let_go(hasty):
+    port = int(hasty.url.rpartition(":")[2])
+    with (
+        socket.create_connection(("127.0.0.1", port), 15) as silent,
+        socket.create_connection(("127.0.0.1", port)) as drips,
+    ):
+        start = time.monotonic()
+        with pytest.raises(OSError):
+            for byte in b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 200:
+                drips.sendall(bytes([byte]))
+                time.sleep(0.05)
+        assert time.monotonic() - start < 8
+        with contextlib.suppress(ConnectionResetError):
+            assert silent.recv(1) == b""
+    with httpx.Client(base_url=hasty.url, timeout=60) as patient:
+        body = {"knobs": KNOBS, "options": {"requests": 20_000}}
+        assert '"result"' in patient.post("/api/simulate", json=body).text, (
+            "what takes longer than a head may is let be"
+        )
+        for _ in range(3):
+            time.sleep(0.5)
+            assert patient.get("/api/knobs").status_code == 200
 
 
 def test_an_address_is_what_a_browser_takes():

@@ -18,8 +18,9 @@ from pertoken.web.guard import Stop
 from pertoken.web.jobs import Answer, Refused, answered, do
 from pertoken.web.work import Busy, Crew, Late
 
-PRICE = {"knobs": {"model": "llama-3.1-8b", "on": "h100-sxm", "input": 10, "output": 10}}
-LONG = {"knobs": PRICE["knobs"], "options": {"requests": 200_000, "max_rate": True}}
+ASKED = {"knobs": {"model": "llama-3.1-8b", "on": "h100-sxm", "input": 10, "output": 10}}
+PRICE = json.dumps(ASKED)
+LONG = json.dumps({"knobs": ASKED["knobs"], "options": {"requests": 200_000, "max_rate": True}})
 
 
 @pytest.fixture
@@ -114,9 +115,9 @@ def test_the_same_question_is_asked_once():
 
     async def many():
         desk.done = counted
-        found = await asyncio.gather(*(desk.answer("page", PRICE) for _ in range(50)))
-        again = await desk.answer("page", {"knobs": dict(reversed(PRICE["knobs"].items()))})
-        other = await desk.answer("page", {"knobs": {**PRICE["knobs"], "input": 11}})
+        found = await asyncio.gather(*(desk.answer("page", ASKED) for _ in range(50)))
+        again = await desk.answer("page", {"knobs": dict(reversed(ASKED["knobs"].items()))})
+        other = await desk.answer("page", {"knobs": {**ASKED["knobs"], "input": 11}})
         return found, again, other
 
     try:
@@ -141,7 +142,7 @@ def test_one_of_two_who_leaves_stops_nothing_and_the_last_stops_it_after_a_grace
 
     async def two():
         desk.done = slow
-        one, other = (asyncio.create_task(desk.answer("answers", PRICE)) for _ in range(2))
+        one, other = (asyncio.create_task(desk.answer("answers", ASKED)) for _ in range(2))
         await asyncio.sleep(0.05)
         one.cancel()
         assert (await other).body == b"x" and stopped == []
@@ -172,7 +173,7 @@ def test_errors_are_not_kept_and_being_busy_is_said():
 
         desk.moves.do = busy
         with pytest.raises(Stop) as stop:
-            await desk.answer("page", PRICE)
+            await desk.answer("page", ASKED)
         assert stop.value.status == 503
 
     try:

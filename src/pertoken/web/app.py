@@ -15,7 +15,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pertoken.errors import PertokenError
 from pertoken.web import api, catalog, openapi
 from pertoken.web.desk import Declined, Desk
 from pertoken.web.files import Files
@@ -163,10 +162,5 @@ def application(host: str = "127.0.0.1", names: Iterable[str] = (), workers: int
             for job in ("page", "chart", "export", *api.COMMANDS)
         ),
     ]
-    handlers: Any = {Stop: _stopped, HTTPException: _http, PertokenError: _declined, Exception: _broken}
+    handlers: Any = {Stop: _stopped, HTTPException: _http, Exception: _broken}
     return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=living), host, names)
-
-
-async def _declined(_: Request, problem: Exception) -> Response:
-    assert isinstance(problem, PertokenError)
-    return refused(str(problem), 400, problem.exit_code)

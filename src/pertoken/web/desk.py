@@ -55,7 +55,7 @@ class Desk:
         from pertoken.web.catalog import START
 
         body = {"knobs": START, "charts": []}
-        await asyncio.gather(*(self.moves.do("page", body) for _ in range(self.moves.free.qsize())))
+        await asyncio.gather(*(self.moves.do("page", written(body)) for _ in range(self.moves.free.qsize())))
 
     async def answer(self, job: str, body: Any) -> Answer:
         """A job's answer: kept, on its way already, or made now. Cancelled by the last who awaits it, it is stopped.
@@ -67,7 +67,7 @@ class Desk:
         """
         if job in FRESH:
             return await self.done(job, body)
-        key = _key(job, body)
+        key = hashlib.sha256(f"{dt.datetime.now(tz=dt.UTC).date()} {job} {written(body)}".encode()).digest()
         found = self.kept.get(key)
         if found:
             return found
@@ -75,7 +75,7 @@ class Desk:
         if task is None:
             task = asyncio.create_task(self._kept(key, job, body))
             self.flying[key] = (task, awaiting)
-            task.add_done_callback(lambda _: self.flying.pop(key, None))
+            task.add_done_callback(lambda ended: self._landed(key, ended))
         awaiting.append(None)
         try:
             return await asyncio.shield(task)
@@ -85,6 +85,12 @@ class Desk:
             raise
         finally:
             awaiting.pop()
+
+    def _landed(self, key: bytes, ended: asyncio.Task[Answer]) -> None:
+        """Forget a job that ended; if nobody awaits it any more, nobody hears what was wrong with it."""
+        self.flying.pop(key, None)
+        if not ended.cancelled():
+            ended.exception()
 
     async def _kept(self, key: bytes, job: str, body: Any) -> Answer:
         found = await self.done(job, body)
@@ -101,7 +107,7 @@ class Desk:
         """
         crew = self.crew(job, body)
         try:
-            found = await crew.do(job, body, tell)
+            found = await crew.do(job, written(body), tell)
         except Busy as problem:
             raise Stop(503, "too much is being computed already; try again in a few seconds") from problem
         except Late as problem:
@@ -118,6 +124,20 @@ class Desk:
         for crew in (self.moves, self.views, self.runs):
             crew.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def written(body: Any) -> str:
+    """A body as JSON, the same for the same knobs in any order; what workers are sent.
+
+    Raises
+    ------
+    Stop
+        When it is nested too deeply.
+    """
+    try:
+        return json.dumps(body, sort_keys=True)
+    except RecursionError as problem:
+        raise Stop(400, "the body is nested too deeply; send knobs as a flat object") from problem
 
 
 def _stopped(task: asyncio.Task[Answer], awaiting: list[None]) -> None:
@@ -140,8 +160,3 @@ def refusal(found: Refused) -> Stop:
         return Declined(found)
     print(found.sentence, file=sys.stderr)  # noqa: T201
     return Stop(500, "this is a fault of pertoken, told on its terminal; please report it")
-
-
-def _key(job: str, body: Any) -> bytes:
-    day = dt.datetime.now(tz=dt.UTC).date().isoformat()  # what is old today is warned about
-    return hashlib.sha256(json.dumps([day, job, body], sort_keys=True).encode()).digest()

@@ -75,13 +75,13 @@ def in_a_line(sentence: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(sentence.split()))
 
 
-def do(job: str, body: Any, uploads: Path, tell: Tell) -> Answer | Refused:
+def do(job: str, body: str, uploads: Path, tell: Tell) -> Answer | Refused:
     """One job. Never raises."""
     from pertoken.web.api import JOBS
 
     try:
         with files.closed(uploads):
-            return answered(JOBS[job](body, tell))
+            return answered(JOBS[job](json.loads(body), tell))
     except PertokenError as error:
         return Refused(in_a_line(str(error)), error.exit_code)
     except MemoryError:

@@ -16,6 +16,7 @@ from pertoken.web.app import application
 from pertoken.web.guard import is_address
 
 HEAD_S = 15.0  # the longest that a client may take over the head of a request
+READ_S = 60.0  # the longest that a client may take over the rest of an answer
 MOST_CONNECTIONS = 800  # below the usual 1,024 open files of a process
 
 
@@ -45,8 +46,13 @@ class Patient(H11Protocol):  # type: ignore[misc,unused-ignore]
         if self._until:
             self._until.cancel()
 
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing more was asked; what is not read soon is given up."""
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(READ_S, self.transport.abort)
+
     def _wait(self) -> None:
-        self._until = self.loop.call_later(HEAD_S, self.transport.close)
+        self._until = self.loop.call_later(HEAD_S, self.transport.abort)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -47,7 +47,7 @@ class Worker:
         self.process.start()
         theirs.close()
 
-    def do(self, job: str, body: Any, tell: Callable[[Any], None]) -> Answer | Refused | None:
+    def do(self, job: str, body: str, tell: Callable[[Any], None]) -> Answer | Refused | None:
         """A job's answer, None when the process is gone. Blocks; ``tell`` hears what it says before."""
         try:
             self.pipe.send((job, body))
@@ -91,8 +91,8 @@ class Crew:
         for _ in range(size):
             self.free.put_nowait(None)  # a place without a process yet
 
-    async def do(self, job: str, body: Any, tell: Callable[[Any], None] | None = None) -> Answer | Refused:
-        """A job's answer. Cancelled, it kills the worker.
+    async def do(self, job: str, body: str, tell: Callable[[Any], None] | None = None) -> Answer | Refused:
+        """The answer of a job to a body in JSON. Cancelled, it kills the worker.
 
         Raises
         ------
