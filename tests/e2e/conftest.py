@@ -47,6 +47,15 @@ class Watch:
     def __init__(self, url: str) -> None:
         self.url, self.wrong = url, []
         self.allowed: tuple[str, ...] = ()  # parts of console messages that a test provokes
+        self.under_way, self.since = 0, time.monotonic()
+
+    def asked(self, *_: Any) -> None:
+        self.under_way += 1
+        self.since = time.monotonic()
+
+    def answered(self, *_: Any) -> None:
+        self.under_way -= 1
+        self.since = time.monotonic()
 
     def route(self, route: Route) -> None:
         if route.request.url.startswith(self.url):
@@ -79,6 +88,10 @@ def opened(server: Server, browser: Browser) -> Iterator[Opened]:
         page = context.new_page()
         page.on("console", watch.said)
         page.on("pageerror", watch.crashed)
+        page.on("request", watch.asked)
+        page.on("requestfinished", watch.answered)
+        page.on("requestfailed", watch.answered)
+        page.watch = watch  # type: ignore[attr-defined]
         contexts.append(context)
         watches.append(watch)
         page.goto(f"{server.url}/{search}")
@@ -105,8 +118,14 @@ def shown(page: Page, token: str = "input") -> str:
     return page.locator(f".big .{token} .number").inner_text()
 
 
+QUIET_S = 0.25  # longer than the page waits after a key on a slider
+
+
 def settled(page: Page) -> None:
-    """No question is on its way and the address is written."""
-    page.wait_for_timeout(250)
-    until(page, "!document.querySelector('[aria-busy=true]')")
-    page.wait_for_load_state("networkidle")
+    """Nothing was asked or answered for a while, and nothing is on its way."""
+    watch: Watch = page.watch  # type: ignore[attr-defined]
+    watch.since = time.monotonic()
+    end = watch.since + 20.0
+    while watch.under_way > 0 or time.monotonic() - watch.since < QUIET_S:
+        assert time.monotonic() < end, f"{watch.under_way} requests never ended"
+        page.wait_for_timeout(20)
