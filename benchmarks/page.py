@@ -104,11 +104,17 @@ def main() -> None:
         server.terminate()
         server.wait(20)
     every = [ms for values in found.values() for ms in values]
-    print(f"first figures after navigation: {statistics.median(firsts):.0f} ms warm (goal < 1,000), {cold:.0f} ms just started")
+    print(
+        f"first figures after navigation: {statistics.median(firsts):.0f} ms warm (goal < 1,000), {cold:.0f} ms just started"
+    )
     print(f"bytes on the wire, charts included: {max(sizes):,} (goal < 2,000,000)")
     for knob, values in found.items():
-        print(f"{knob:<12} median {statistics.median(values):5.1f} ms   p95 {p95(values):5.1f} ms   {len(values)} moves")
-    print(f"{'all':<12} median {statistics.median(every):5.1f} ms   p95 {p95(every):5.1f} ms   {len(every)} moves (goals < 50, < 100)")
+        print(
+            f"{knob:<12} median {statistics.median(values):5.1f} ms   p95 {p95(values):5.1f} ms   {len(values)} moves"
+        )
+    print(
+        f"{'all':<12} median {statistics.median(every):5.1f} ms   p95 {p95(every):5.1f} ms   {len(every)} moves (goals < 50, < 100)"
+    )
 
 
 if __name__ == "__main__":

@@ -81,7 +81,10 @@ def opened(server: Server, browser: Browser) -> Iterator[Opened]:
         watch = Watch(server.url)
         watch.allowed = tuple(how.pop("allowed", ()))
         context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", accept_downloads=True, **how
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            accept_downloads=True,
+            **how,
         )
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.url)
         context.route("**/*", watch.route)

@@ -164,7 +164,12 @@ def test_hostile_names_show_as_text(opened):
     page = opened(allowed=("status of 400",))
     config = {**CONFIG, "_name_or_path": HOSTILE + "\u0007\u202e", "name": HOSTILE}
     page.set_input_files(
-        "#file-model", {"name": f"{HOSTILE}.json".replace("/", "_"), "mimeType": "application/json", "buffer": json.dumps(config).encode()}
+        "#file-model",
+        {
+            "name": f"{HOSTILE}.json".replace("/", "_"),
+            "mimeType": "application/json",
+            "buffer": json.dumps(config).encode(),
+        },
     )
     settled(page)
     until(page, "location.search.includes('upload') || document.querySelector('.toast') !== null")

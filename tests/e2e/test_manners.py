@@ -55,7 +55,7 @@ def test_copies_say_the_same_as_the_page(opened):
     )
     python = copied(page, "python")
     scope: dict = {}
-    exec(python, scope)  # noqa: S102
+    exec(python, scope)
     assert shown(page) == f"${scope['cost'].per_million.input.value:.3f}"
     assert isinstance(scope["cost"], type(pt.price("llama-3.1-8b", on="h100-sxm")))
 
@@ -166,7 +166,9 @@ def test_stale_answers_are_dropped(opened):
             route.continue_()
 
     page.route("**/api/page", hold)
-    set_input = "(v) => { const b = document.querySelector('#knob-input'); b.value = v; b.dispatchEvent(new Event('change')); }"
+    set_input = (
+        "(v) => { const b = document.querySelector('#knob-input'); b.value = v; b.dispatchEvent(new Event('change')); }"
+    )
     page.evaluate(set_input, "50")
     until(page, "true")
     page.wait_for_timeout(500)  # longer than the page's patience

@@ -62,7 +62,9 @@ def test_energy_carbon_latency_and_bills_follow_from_their_inputs(cost):
     month = inputs(found["month"])
     assert found["month"]["value"] == pytest.approx(math.prod(month.values()))
     paid = [each["value"] for each in found["request"]["inputs"]]
-    assert found["request"]["value"] == pytest.approx(sum(n * p / 1e6 for n, p in zip(paid[::2], paid[1::2], strict=True)))
+    assert found["request"]["value"] == pytest.approx(
+        sum(n * p / 1e6 for n, p in zip(paid[::2], paid[1::2], strict=True))
+    )
     assert found["concurrency"]["value"] == pytest.approx(math.prod(inputs(found["concurrency"]).values()))
     assert found["utilisation"]["value"] == pytest.approx(math.prod(inputs(found["utilisation"]).values()))
 
@@ -75,7 +77,11 @@ def test_a_figure_that_does_not_follow_is_seen(cost):
 
 
 def test_every_input_has_a_basis_and_outside_ones_a_source(cost):
-    found = [*figures(cost).values(), *(line["all"] for line in receipt(cost)), *(p for p in why(cost) if isinstance(p, dict))]
+    found = [
+        *figures(cost).values(),
+        *(line["all"] for line in receipt(cost)),
+        *(p for p in why(cost) if isinstance(p, dict)),
+    ]
     for each in found:
         assert each["formula"] or not each["inputs"], each["label"]
         assert each["basis"] in basis.BASES

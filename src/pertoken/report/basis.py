@@ -74,7 +74,13 @@ def _plain(value: float) -> float | None:
 
 def entry(name: str, value: float, unit: str, basis: str = "derived", **of: str) -> Entry:
     """One input of a figure; ``of`` holds source, url and date as far as they are known, and ``formula``."""
-    found = {"name": name, "value": _plain(float(value)), "unit": unit, "shown": shown(float(value), unit), "basis": basis}
+    found = {
+        "name": name,
+        "value": _plain(float(value)),
+        "unit": unit,
+        "shown": shown(float(value), unit),
+        "basis": basis,
+    }
     return {**found, "source": "", "url": "", "date": "", **{key: text for key, text in of.items() if text}}
 
 
@@ -114,7 +120,9 @@ def fixed_rate(cost: Cost) -> Entry:
 def electricity(cost: Cost) -> Entry:
     """The price of electricity."""
     assert cost.rate
-    return entry("price of electricity, $/kWh", cost.rate.usd_per_joule * JOULES_PER_KWH, "$", "given", source=cost.rate.origin)
+    return entry(
+        "price of electricity, $/kWh", cost.rate.usd_per_joule * JOULES_PER_KWH, "$", "given", source=cost.rate.origin
+    )
 
 
 def lengths(cost: Cost, token: str) -> Entry:
@@ -156,7 +164,10 @@ def step(cost: Cost) -> Entry:
 
 def site(cost: Cost) -> list[Entry]:
     """Host and facility around the accelerators."""
-    return [read("host: accelerator and host over accelerator", cost.site.host, "assumed"), read("PUE", cost.site.pue, "assumed")]
+    return [
+        read("host: accelerator and host over accelerator", cost.site.host, "assumed"),
+        read("PUE", cost.site.pue, "assumed"),
+    ]
 
 
 def draw(cost: Cost) -> list[Entry]:

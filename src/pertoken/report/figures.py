@@ -61,7 +61,7 @@ def _behind(cost: Cost, token: str) -> list[Entry]:
     """What the seconds of one kind of token follow from."""
     state, split = cost.operating.state, cost.deployment.split
     owed = float(by_token(cost.entries["value"])[token])
-    spread = cost._spread("value")  # noqa: SLF001
+    spread = cost._spread("value")
     return [
         basis.step(cost),
         entry(f"share of it charged to {NAMES[token]} tokens", owed / float(state.step_s), "%"),
@@ -115,7 +115,9 @@ def _energy(cost: Cost) -> Figures:
             ],
         )  # fmt: skip
         if grams and cost.site.grid:
-            found[f"{token}_grams"] = _grams(cost, token, getattr(grams, token).scaled(MILLION), found[f"{token}_joules"])
+            found[f"{token}_grams"] = _grams(
+                cost, token, getattr(grams, token).scaled(MILLION), found[f"{token}_joules"]
+            )
     return found
 
 
@@ -167,7 +169,9 @@ def _traffic(cost: Cost) -> Figures:
     """How much is served, and how full the machine is."""
     state, op, d = cost.operating.state, cost.operating, cost.deployment
     tokens, rps, lanes = cost.tokens_per_request, cost.requests_per_s, d.split.lanes
-    requests = entry("requests a second", rps, "1/s", formula="replicas' lanes x utilisation x requests finished a step / step")
+    requests = entry(
+        "requests a second", rps, "1/s", formula="replicas' lanes x utilisation x requests finished a step / step"
+    )
     batch = entry("sequences of a replica", float(state.batch), "sequence")
     stay = op.concurrency / rps if rps else math.nan
     busy = [entry("engine busy", float(state.busy) * op.lanes_busy, "%"),
@@ -264,7 +268,13 @@ def _owed(cost: Cost, part: str, kind: str, share: float, whole: float, bill: li
     unit = "$" if cost.rate else "accelerator-s"
     name = "idle time" if part == "idle" else LABELS[part]
     label = f"{name}, {'all tokens' if kind == 'all' else kind + ' tokens'}, of an hour"
-    return figure(label, share * whole, unit, "share of the bill x bill of an hour", [entry("share of the bill", share, "%"), *bill])
+    return figure(
+        label,
+        share * whole,
+        unit,
+        "share of the bill x bill of an hour",
+        [entry("share of the bill", share, "%"), *bill],
+    )
 
 
 def why(cost: Cost) -> list[Any]:
