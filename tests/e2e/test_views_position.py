@@ -83,3 +83,29 @@ def test_one_output_token_has_no_course(opened):
     until(page, READY)
     settled(page)
     assert page.locator("#view figure").count() == 1
+
+
+HOSTILE = "<img src=x onerror=window.hacked=1>"
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        f"view=position&position.view={HOSTILE}&position.who={HOSTILE}&position.n={HOSTILE}",
+        f"view=load&load.against={HOSTILE}",
+        f"view=compare&b.model={HOSTILE}&b.nonsense={HOSTILE}",
+    ],
+)
+def test_a_hostile_address_shows_as_text_and_can_be_left(opened, search):
+    page = opened(f"?{search}", allowed=("status of 400",))
+    until(page, "document.querySelector('#view .sentences, #view .failed') !== null")
+    settled(page)
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("main img").count() == 0
+    if "compare" in search:
+        assert HOSTILE[:4] in page.locator("#view .failed").inner_text()
+        page.get_by_role("button", name="Make B the same as A").click()
+        until(page, "document.querySelector('#view .failed') === null")
+    else:
+        assert page.locator("#view .controls select").first.is_visible()
+        assert "img" not in page.url

@@ -1,6 +1,6 @@
 /** Load: cost and latency against requests in flight or their rate; lines in closed form, points simulated as they come. */
 
-import { choice, el, failed, sentences } from "./parts.js";
+import { choice, el, failed, forgets, sentences } from "./parts.js";
 
 export const title = "Load";
 
@@ -63,6 +63,10 @@ async function refresh(app) {
     else waiting = setTimeout(() => simulate(mine, app, found), WAIT);
   } catch (problem) {
     if (mine !== built) return;
+    if (!mine.controls.children.length && forgets(app, ["load.against"])) {
+      refresh(app); // the address asked for what there is not
+      return;
+    }
     mine.said.replaceChildren(failed(problem.message));
     for (const part of [mine.progress, mine.charts, mine.tables]) part.replaceChildren();
   }

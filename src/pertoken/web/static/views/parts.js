@@ -36,6 +36,18 @@ export function failed(text) {
 }
 
 /**
+ * Let the address forget what it remembers by these names.
+ * @param {Object} app
+ * @param {string[]} names
+ * @returns {boolean} whether there was anything
+ */
+export function forgets(app, names) {
+  const found = names.filter((name) => app.remembered(name));
+  for (const name of found) app.remember(name, "");
+  return found.length > 0;
+}
+
+/**
  * A labelled list to choose from.
  * @param {string} label
  * @param {{value: string, label: string}[]} choices

@@ -1,6 +1,6 @@
 /** Position: what the n-th token costs, positions side by side, and a flat price against the truth. */
 
-import { choice, el, failed, sentences } from "./parts.js";
+import { choice, el, failed, forgets, sentences } from "./parts.js";
 
 export const title = "Position";
 
@@ -53,6 +53,10 @@ async function refresh(app) {
     if (found && mine === built) show(mine, app, found, asked);
   } catch (problem) {
     if (mine !== built) return;
+    if (!mine.controls.children.length && forgets(app, ["position.view", "position.who", "position.n"])) {
+      refresh(app); // the address asked for what there is not
+      return;
+    }
     mine.said.replaceChildren(failed(problem.message));
     for (const part of [mine.cards, mine.charts, mine.tables]) part.replaceChildren();
   }
