@@ -111,7 +111,7 @@ def runs(cost: Cost, against: str, now: dict[str, float]) -> list[dict[str, Any]
     """What to ask of ``/api/simulate``, nearest to where you are first: knobs, options, and where the point goes on the axis."""
     knobs = {name: value for name, value in cost.scenario.items() if name not in (*UNUSED, *KEPT_OUT)}
     span = loads.axis(cost, against)
-    x = np.geomspace(max(span[0], now["x"] / 30.0), min(span[-1], now["x"] * 3.0), SIMULATED - 1)
+    x = np.geomspace(max(span[0], now["x"] / 30.0), min(0.95 * span[-1], now["x"] * 3.0), SIMULATED - 1)
     if against == "concurrency":
         x = np.maximum(np.round(x), 1.0)
     mine = max(1.0, float(round(now["x"]))) if against == "concurrency" else now["x"]
