@@ -83,6 +83,33 @@ def test_who_leaves_ends_the_worker_and_the_next_gets_another(crew):
     assert isinstance(found, Answer) and took < 10
 
 
+def test_who_came_first_is_served_first(tmp_path):
+    crew, served = Crew(1, 30.0, 100, tmp_path), []
+
+    async def one(number):
+        for turn in range(3):
+            await crew.do("price", PRICE)
+            served.append((turn, number))
+
+    async def all_of_them():
+        leaving = asyncio.create_task(one(99))
+        tasks = [asyncio.create_task(one(n)) for n in range(8)]
+        await asyncio.sleep(0)
+        last = asyncio.create_task(crew.do("price", PRICE))
+        await asyncio.sleep(0)
+        last.cancel()
+        await asyncio.gather(leaving, *tasks)
+
+    try:
+        asyncio.run(all_of_them())
+        assert served == sorted(served, key=lambda s: (s[0], s[1] != 99, s[1])), (
+            "nobody is served twice before another once"
+        )
+        assert crew.free and not crew.line
+    finally:
+        crew.close()
+
+
 def test_too_many_are_sent_away(crew):
     async def many():
         tasks = [asyncio.create_task(crew.do("price", PRICE)) for _ in range(5)]

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from pertoken.web.jobs import Answer
 
-MOST_BYTES = 32 * 2**20
+MOST_BYTES = 8 * 2**20
 OVERHEAD = 500  # of an entry [byte], about
 
 

@@ -55,7 +55,7 @@ class Desk:
         from pertoken.web.catalog import START
 
         body = {"knobs": START, "charts": []}
-        await asyncio.gather(*(self.moves.do("page", written(body)) for _ in range(self.moves.free.qsize())))
+        await asyncio.gather(*(self.moves.do("page", written(body)) for _ in self.moves.free[:]))
 
     async def answer(self, job: str, body: Any) -> Answer:
         """A job's answer: kept, on its way already, or made now. Cancelled by the last who awaits it, it is stopped.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,11 +86,9 @@ class Crew:
         self.seconds, self.queue, self.uploads = seconds, queue, uploads
         self.context = processes()
         self.threads = ThreadPoolExecutor(2 * size, "pertoken-crew")  # one that was left may end while its heir works
-        self.waiting = 0
         self.workers: set[Worker] = set()
-        self.free: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()  # the last used has the warmest caches
-        for _ in range(size):
-            self.free.put_nowait(None)  # a place without a process yet
+        self.free: list[Worker | None] = [None] * size  # None is a place without a process; the last used comes first
+        self.line: deque[asyncio.Future[Worker | None]] = deque()
 
     async def do(self, job: str, body: str, tell: Callable[[Any], None] | None = None) -> Answer | Refused:
         """The answer of a job to a body in JSON. Cancelled, it kills the worker.
@@ -99,13 +98,7 @@ class Crew:
         Busy, Late
             When too many wait, or it took too long.
         """
-        if self.waiting >= self.queue:
-            raise Busy
-        self.waiting += 1
-        try:
-            worker = await self.free.get()
-        finally:
-            self.waiting -= 1
+        worker = await self._taken()
         try:
             worker = worker or await self._in_thread(self._made)
             found: Answer | Refused | None = await asyncio.wait_for(
@@ -119,8 +112,32 @@ class Crew:
         if found is None:
             self._drop(worker)
             return Refused("a worker ended before it had answered", crash=True)
-        self.free.put_nowait(worker)
+        self._give(worker)
         return found
+
+    async def _taken(self) -> Worker | None:
+        """A free worker, in the order of asking."""
+        if self.free:
+            return self.free.pop()
+        if len(self.line) >= self.queue:
+            raise Busy
+        place: asyncio.Future[Worker | None] = asyncio.get_running_loop().create_future()
+        self.line.append(place)
+        try:
+            return await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():  # given while leaving
+                self._give(place.result())
+            raise
+
+    def _give(self, worker: Worker | None) -> None:
+        """A worker to who has waited longest."""
+        while self.line:
+            place = self.line.popleft()
+            if not place.done():
+                place.set_result(worker)
+                return
+        self.free.append(worker)
 
     async def _in_thread(self, work: Callable[..., Any], *given: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.threads, work, *given)
@@ -134,7 +151,7 @@ class Crew:
         if worker:
             self.workers.discard(worker)
             worker.end()
-        self.free.put_nowait(None)
+        self._give(None)
 
     def close(self) -> None:
         """Kill all."""
