@@ -13,6 +13,7 @@ from pertoken.units import format_money, format_number, format_seconds
 
 if TYPE_CHECKING:
     from pertoken.cost import Cost
+    from pertoken.serving.lengths import Array
     from pertoken.web.asked import Asked
 
 SIMULATED = 7  # points
@@ -29,16 +30,16 @@ def view(asked: Asked) -> dict[str, Any]:
     """What the view shows; option ``against``: ``concurrency`` or ``rate``."""
     cost, against = asked.cost, str(asked.options.get("against", "concurrency"))[:60]
     check_choice("against", against, tuple(loads.AGAINST))
-    now, refused = loads.here(cost, against), no_runs(cost, against)
+    now, refused, span = loads.here(cost, against), no_runs(cost, against), loads.axis(cost, against)
     return {
         "title": "Load",
         "against": against,
-        "sentences": [said(cost, against, now)],
+        "sentences": [said(cost, against, now, span)],
         "charts": [{"name": f"load-{kind}", "options": {"against": against}} for kind in ("cost", "latency")],
-        "tables": [table(cost, against, now)],
+        "tables": [table(cost, against, now, span)],
         "here": now,
         "no_runs": refused,
-        "runs": [] if refused else runs(cost, against, now),
+        "runs": [] if refused else runs(cost, against, now, span),
         "choices": [{"value": name, "label": label} for name, label in loads.AGAINST.items()],
     }
 
@@ -47,12 +48,10 @@ def _amount(cost: Cost, value: float) -> str:
     return format_money(value) if cost.rate else f"{format_number(value, 4)} s"
 
 
-def said(cost: Cost, against: str, now: dict[str, float]) -> str:
+def said(cost: Cost, against: str, now: dict[str, float], span: Array) -> str:
     """Where you are, and what half and twice the load would cost."""
     unit = loads.AGAINST[against]
-    x = np.array([now["x"] / 2.0, now["x"]])
-    top = loads.axis(cost, against)
-    x = np.clip(x, top[0], top[-1])
+    x = np.clip([now["x"] / 2.0, now["x"]], span[0], span[-1])
     output = loads.course(cost, against, x).cost["output"]
     tpot = "" if math.isnan(now["tpot"]) else f" and a TPOT of {format_seconds(now['tpot'])}"
     half = (
@@ -70,11 +69,10 @@ def said(cost: Cost, against: str, now: dict[str, float]) -> str:
     )
 
 
-def table(cost: Cost, against: str, now: dict[str, float]) -> dict[str, Any]:
+def table(cost: Cost, against: str, now: dict[str, float], span: Array) -> dict[str, Any]:
     """The closed form at round loads and where you are."""
-    ends = loads.axis(cost, against)
     steps = [m * 10.0**e for e in range(-9, 10) for m in (1, 2, 5)]
-    x = np.array(sorted({float(s) for s in steps if ends[0] <= s <= ends[-1]} | {now["x"]}))
+    x = np.array(sorted({float(s) for s in steps if span[0] <= s <= span[-1]} | {now["x"]}))
     found = loads.course(cost, against, x)
     unit = "$/M" if cost.rate else "s/M"
     rows = []
@@ -107,21 +105,21 @@ def no_runs(cost: Cost, against: str) -> str:
     return ""
 
 
-def runs(cost: Cost, against: str, now: dict[str, float]) -> list[dict[str, Any]]:
+def runs(cost: Cost, against: str, now: dict[str, float], span: Array) -> list[dict[str, Any]]:
     """What to ask of ``/api/simulate``, nearest to where you are first: knobs, options, and where the point goes on the axis."""
     knobs = {name: value for name, value in cost.scenario.items() if name not in (*UNUSED, *KEPT_OUT)}
-    span = loads.axis(cost, against)
     x = np.geomspace(max(span[0], now["x"] / 30.0), min(0.95 * span[-1], now["x"] * 3.0), SIMULATED - 1)
     if against == "concurrency":
         x = np.maximum(np.round(x), 1.0)
     mine = max(1.0, float(round(now["x"]))) if against == "concurrency" else now["x"]
-    places = {mine, *(float(v) for v in x if abs(math.log(v / mine)) > NEAR)}
+    places = sorted(
+        {mine, *(float(v) for v in x if abs(math.log(v / mine)) > NEAR)}, key=lambda v: abs(math.log(v / mine))
+    )
+    course = loads.course(cost, against, np.array(places))
+    seconds = course.ttft_s + np.nan_to_num(course.tpot_s) * cost.tokens_per_request["output"]
+    inside = np.array(places) * (1.0 if against == "concurrency" else seconds)  # Little: requests in flight
     found = []
-    for place in sorted(places, key=lambda v: abs(math.log(v / now["x"]))):
-        course = loads.course(cost, against, np.array([place]))
-        latency = float(course.ttft_s[0]) + float(np.nan_to_num(course.tpot_s[0])) * cost.tokens_per_request["output"]
-        inside = place if against == "concurrency" else place * latency  # Little: requests in flight
-        count = int(min(MOST, max(LEAST, 200 * inside)))
+    for place, count in zip(places, np.clip(200.0 * inside, LEAST, MOST), strict=True):
         given = {"concurrency": int(place)} if against == "concurrency" else {"rps": place}
-        found.append({"x": place, "knobs": {**knobs, **given}, "options": {"requests": count, "seed": 0}})
+        found.append({"x": place, "knobs": {**knobs, **given}, "options": {"requests": int(count), "seed": 0}})
     return found
