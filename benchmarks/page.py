@@ -37,7 +37,11 @@ MOVE = """async ([knob, at]) => {
   });
   slider.dispatchEvent(new Event("input", { bubbles: true }));
   await moved;
-  await new Promise((done) => requestAnimationFrame(() => { const c = new MessageChannel(); c.port1.onmessage = done; c.port2.postMessage(0); }));
+  await new Promise((done) => requestAnimationFrame(() => {
+    const after = new MessageChannel();
+    after.port1.onmessage = done;
+    after.port2.postMessage(0);
+  }));
   return performance.now() - start;
 }"""
 
@@ -113,7 +117,7 @@ def main() -> None:
             f"{knob:<12} median {statistics.median(values):5.1f} ms   p95 {p95(values):5.1f} ms   {len(values)} moves"
         )
     print(
-        f"{'all':<12} median {statistics.median(every):5.1f} ms   p95 {p95(every):5.1f} ms   {len(every)} moves (goals < 50, < 100)"
+        f"{'all':<12} median {statistics.median(every):5.1f} ms   p95 {p95(every):5.1f} ms   {len(every)} moves (goals 50, 100)"
     )
 
 

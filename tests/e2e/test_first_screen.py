@@ -22,6 +22,10 @@ def test_first_figures_are_the_library_s(opened):
     low, high = cost.per_million.output.low, cost.per_million.output.high
     assert page.locator(".big .output .range").inner_text() == f"${low:.3f} to ${high:.2f}"
     assert f"{cost.ratio:.1f}" in page.locator(".big .ratio .number").inner_text()
+    why = page.locator("#why").inner_text()
+    assert re.fullmatch(
+        r"An output token is mostly .+ [0-9]+%, .+ [0-9]+%; an input token mostly .+ [0-9]+%, .+ [0-9]+%\.", why
+    )
     shares = [float(t.rstrip("%")) for t in page.locator(".receipt .percent").all_inner_texts()]
     assert sum(shares) == pytest.approx(100.0, abs=0.4)
 

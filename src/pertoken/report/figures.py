@@ -109,7 +109,7 @@ def _energy(cost: Cost) -> Figures:
             f"energy of an {token} token, at the facility's meter", getattr(meters, token), "J",
             "joules of the accelerators x host x PUE",
             [
-                entry("joules of the accelerators", own, "J", formula="(floor x seconds + bytes + FLOP) of its share of each step"),
+                entry("joules of the accelerators", own, "J", formula="floor x seconds + bytes + FLOP, its share of each step"),
                 *basis.site(cost),
                 *basis.draw(cost),
             ],
@@ -278,7 +278,7 @@ def _owed(cost: Cost, part: str, kind: str, share: float, whole: float, bill: li
 
 
 def why(cost: Cost) -> list[Any]:
-    """The reason in a sentence: texts, with figures between them."""
+    """The reason in a sentence: texts and figures in turn."""
     said: list[Any] = []
     for token, start in (("output", "An output token is mostly "), ("input", "; an input token mostly ")):
         totals = dict.fromkeys(PARTS, 0.0)
@@ -286,15 +286,15 @@ def why(cost: Cost) -> list[Any]:
             if line.token == token:
                 totals[line.part] += float(line.seconds)
         whole = sum(totals.values()) or 1.0
-        said.append(start)
         top = sorted(totals.items(), key=lambda item: -item[1])[:2]
         for i, (part, seconds) in enumerate(top):
-            said += [f"{', ' if i else ''}{LABELS[part]} ", _part(cost, token, part, seconds, whole)]
+            said += [f"{', ' if i else start}{LABELS[part]} ", _part(cost, token, part, seconds, whole)]
     return [*said, "."]
 
 
 def _part(cost: Cost, token: str, part: str, seconds: float, whole: float) -> Entry:
     step = float(cost.operating.state.step_s)
-    return figure(f"{LABELS[part]}, of an {token} token", seconds / whole, "%", "seconds of this part / all seconds charged to it",
+    formula = "seconds of this part / all seconds charged to it"
+    return figure(f"{LABELS[part]}, of an {token} token", seconds / whole, "%", formula,
                   [entry("this part of the mean step", seconds, "s"), entry(f"all that {token} tokens owe of it", whole, "s"),
                    entry("mean step of the engine", step, "s"), *basis.hardware(cost)])  # fmt: skip

@@ -52,6 +52,7 @@ def listed(cost: Cost) -> str:
 def screen(cost: Cost, charts: Sequence[str]) -> dict[str, Any]:
     """What the page shows first."""
     from pertoken.report import drawings, text
+    from pertoken.report.document import interval_meaning
     from pertoken.report.figures import figures, receipt, why
 
     listing = listed(cost)
@@ -59,6 +60,7 @@ def screen(cost: Cost, charts: Sequence[str]) -> dict[str, Any]:
         "headline": text.headline(cost),
         "why": f"An output token is mostly {text.mostly(cost, 'output')}; an input token mostly {text.mostly(cost, 'input')}.",
         "details": text.reasons(cost),
+        "interval": interval_meaning(cost),
         "why_parts": why(cost),
         "figures": figures(cost, listing),
         "parts": receipt(cost, listing),

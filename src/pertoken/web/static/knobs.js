@@ -6,7 +6,7 @@ import { el } from "./views/parts.js";
 
 const STEPS = 200; // stops of a slider that has none of its own
 const HEADS = { model: "Model", machine: "Machine", traffic: "Traffic", money: "Money" };
-const HINTS = { rate: "$ an accelerator-hour", cached: "share of the input", utilisation: "share of paid time", concurrency: "requests in flight" };
+const HINTS = { rate: "$/accelerator-hour", cached: "share of the input", utilisation: "share of paid time", concurrency: "requests in flight" };
 const ALONE = ["model", "on"]; // their group says what they are
 const LISTS = { model: "models", dtype: "dtypes", kv_dtype: "dtypes", engine: "engines", trace: "traces" };
 const UPLOADS = { model: ["your own config.json", ".json", () => "application/json"],

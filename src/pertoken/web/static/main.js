@@ -78,7 +78,8 @@ class App {
     if (this.stale || !this.page) return;
     const { input, output } = this.page.figures;
     this.announce(`Input ${input.shown}, output ${output.shown}, per million tokens`);
-    document.title = `${input.shown} in, ${output.shown} out: ${this.page.scenario.model} - pertoken`;
+    const { model } = this.page.scenario;
+    document.title = `${input.shown} in, ${output.shown} out: ${this.uploads[model] ?? model} - pertoken`;
     this.tabs.update(this.page);
     settle(this);
   }

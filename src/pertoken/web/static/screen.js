@@ -28,6 +28,7 @@ export function screen() {
     /** Paint an answer. */
     paint(page) {
       const { figures } = page;
+      byId("main").classList.remove("none");
       for (const kind of ["input", "output"]) {
         show(parts[kind].children[1], figures[kind]);
         write(parts[kind].children[2], figures[kind].range);
@@ -40,6 +41,7 @@ export function screen() {
       reason(page.why_parts);
       paid(page.parts, dollars);
       write(byId("headline"), page.headline);
+      write(byId("interval"), page.interval);
       assumed(page.assumed, page.warnings);
     },
     /** Say in words why there is no answer, with the nearest change as a button. */
@@ -51,6 +53,7 @@ export function screen() {
         box.replaceChildren();
         return;
       }
+      if (byId("main").classList.contains("none")) write(byId("headline"), "There is no price for these knobs.");
       box.replaceChildren(el("p", { text: problem.message }));
       if (change) box.append(el("button", { type: "button", class: "act", text: change.words, onclick: apply }));
     },
@@ -88,15 +91,19 @@ function shelf(list) {
   };
 }
 
+/** Texts and figures in turn; what ends a clause stays on the line of its figure. */
 function reason(pieces) {
   const root = byId("why");
-  if (root.childNodes.length !== pieces.length) {
-    root.replaceChildren(...pieces.map((piece) => (typeof piece === "string" ? document.createTextNode(piece) : el("span"))));
+  const count = pieces.filter((piece) => typeof piece !== "string").length;
+  if (root.querySelectorAll(".joined").length !== count) {
+    root.replaceChildren(...pieces.map((piece) => (typeof piece === "string" ? el("span")
+      : el("span", { class: "joined" }, el("span"), el("span")))));
   }
   pieces.forEach((piece, i) => {
-    const node = root.childNodes[i];
-    if (typeof piece !== "string") show(node, piece);
-    else write(node, i ? `\u2060${piece}` : piece); // no line begins with a comma
+    const node = root.children[i];
+    if (typeof piece !== "string") show(node.firstChild, piece);
+    else write(node, i ? piece.slice(1) : piece);
+    if (i && typeof piece === "string") write(root.children[i - 1].lastChild, piece[0]);
   });
 }
 
@@ -115,6 +122,7 @@ function receipt(root) {
       fill(rows.get(part.part), part, most);
       return rows.get(part.part);
     });
+    root.classList.toggle("has-idle", rows.has("idle") && order.includes(rows.get("idle")));
     if (order.length !== body.children.length || order.some((each, i) => body.children[i] !== each)) body.replaceChildren(...order);
   };
 }
