@@ -96,6 +96,7 @@ BAD = [
     ({"cases": [{"model": "llama-3.1-8b"}] * 9}, "1 to 8"),
     ({"cases": [3]}, "object"),
     ({"knobs": {}}, "no model"),
+    ({"knobs": {"model": None, "on": "h100-sxm"}}, "no model"),
     ({"knobs": {"model": "llama-3.1-8b", "nope": 1}}, "'nope' is no knob"),
     ({"knobs": {"model": "llama-3.1-8b", "cached": 2}}, "from 0 to 1"),
     ({"knobs": {"model": "llama-3.1-8b", "cached": None, "tp": True}}, "--tp"),
@@ -111,10 +112,18 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("body", "said"), BAD, ids=[json.dumps(body)[:50] for body, _ in BAD])
-def test_a_mistake_is_a_sentence(client, body, said):
+MISTAKES = [
+    (path, body, said)
+    for path in ("price", "page", "view/why", "simulate")
+    for body, said in BAD
+    if path == "price" or "options" not in body  # which are each command's own
+]
+
+
+@pytest.mark.parametrize(("path", "body", "said"), MISTAKES, ids=[f"{p} {json.dumps(b)[:50]}" for p, b, _ in MISTAKES])
+def test_a_mistake_is_a_sentence(client, path, body, said):
     sent = json.dumps(body).encode()
-    found = client.post("/api/price", content=sent, headers={"content-type": "application/json"})
+    found = client.post(f"/api/{path}", content=sent, headers={"content-type": "application/json"})
     assert (found.status_code, found.json()["exit_code"]) == (400, 2)
     assert said in found.json()["error"] and "Traceback" not in found.text
 

@@ -48,7 +48,10 @@ class Asked:
             raise PertokenError(f"cases must be a list of 1 to {MOST_CASES} objects of knobs")
         if not all(isinstance(case, Mapping) for case in cases):
             raise PertokenError("knobs must be an object with the names of GET /api/knobs")
-        return [read_knobs(case) for case in cases]
+        found = [read_knobs(case) for case in cases]
+        if not all("model" in case for case in found):
+            raise PertokenError("no model was given; name one of GET /api/catalog, or upload:ID")
+        return found
 
     @cached_property
     def costs(self) -> list[Cost]:
