@@ -1,6 +1,7 @@
 """Takes the pictures of the page in docs/images: first screen in light and dark, a number opened, a view, a phone.
 
-Run: python scripts/screenshots.py. Needs Debian's chromium and `pip install 'pertoken[page]' playwright`. The browser asks this machine alone.
+Run: python scripts/screenshots.py. Needs Debian's chromium and `pip install 'pertoken[page]' playwright`. The browser asks this
+machine alone.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def page(asked: Asked) -> dict[str, Any]:
     """The first screen and the rows of visible charts: all that a slider's move waits for."""
     from pertoken.web.screen import screen
 
-    return screen(asked.cost, asked.words("charts"))
+    return screen(asked.cost, asked.words("charts"), asked.options)
 
 
 def chart(asked: Asked) -> dict[str, Any]:

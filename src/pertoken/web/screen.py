@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pertoken.catalog import rates
 from pertoken.cli import money
 from pertoken.cost import Cost
+from pertoken.errors import PertokenError
 from pertoken.units import HOUR
 
 
@@ -49,9 +50,24 @@ def listed(cost: Cost) -> str:
     return f"https://github.com/{min(sources)}" if sources else ""
 
 
-def screen(cost: Cost, charts: Sequence[str]) -> dict[str, Any]:
-    """What the page shows first."""
-    from pertoken.report import drawings, text
+def rows_of(cost: Cost, charts: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows of charts by name, with the options of each; a chart that cannot follow is left out and keeps what it shows."""
+    from pertoken.report import drawings
+
+    found = {}
+    for name in charts:
+        own = options.get(name, {})
+        try:
+            found[name] = drawings.rows(name, [cost], own if isinstance(own, Mapping) else {})
+        except PertokenError:
+            if name not in options:
+                raise
+    return found
+
+
+def screen(cost: Cost, charts: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows first; ``options`` holds those of charts by name."""
+    from pertoken.report import text
     from pertoken.report.document import interval_meaning
     from pertoken.report.figures import figures, receipt, why
 
@@ -69,5 +85,5 @@ def screen(cost: Cost, charts: Sequence[str]) -> dict[str, Any]:
         "effective": effective(cost),
         "assumed": list(cost.assumed),
         "warnings": money.warnings([cost], dt.datetime.now(tz=dt.UTC).date()),
-        "rows": {name: drawings.rows(name, [cost]) for name in charts},
+        "rows": rows_of(cost, charts, options),
     }

@@ -143,9 +143,13 @@ function shown() {
   return [...live];
 }
 
-/** Names of charts that follow a slider by their rows alone. */
+/** What is asked with each move of a slider, so that charts follow by their rows alone. */
 export function following() {
-  return [...new Set(shown().filter((mine) => mine.view && !mine.how.cases && !mine.how.options).map((mine) => mine.name))];
+  const own = shown().filter((mine) => mine.view && !mine.how.cases);
+  return {
+    charts: [...new Set(own.map((mine) => mine.name))],
+    options: Object.fromEntries(own.filter((mine) => mine.how.options).map((mine) => [mine.name, mine.how.options])),
+  };
 }
 
 /**
@@ -154,7 +158,7 @@ export function following() {
  */
 export async function follow(found) {
   for (const mine of shown()) {
-    if (mine.view && !mine.how.cases && !mine.how.options && found?.[mine.name]) await rows(mine, found[mine.name]);
+    if (mine.view && !mine.how.cases && found?.[mine.name]) await rows(mine, found[mine.name]);
   }
 }
 

@@ -53,7 +53,7 @@ class App {
   /** Ask with what is set now, and paint the answer. */
   async price(signal) {
     try {
-      const page = await ask("/api/page", { knobs: this.knobs, charts: following() }, signal);
+      const page = await ask("/api/page", { knobs: this.knobs, ...following() }, signal);
       this.page = page;
       this.screen.refuse(null);
       this.screen.paint(page);
