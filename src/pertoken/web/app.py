@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,6 +19,7 @@ from pertoken.web.desk import Declined, Desk
 from pertoken.web.files import Files
 from pertoken.web.guard import Guard, Stop, error
 from pertoken.web.jobs import JSON, Answer, answered
+from pertoken.web.request import body_of, unless_left
 from pertoken.web.runs import simulate
 
 FRESH = {"cache-control": "no-store"}
@@ -44,33 +44,9 @@ def sent(request: Request, found: Answer) -> Response:
     return Response(body, headers=headers, media_type=found.kind)
 
 
-async def _body(request: Request) -> Any:
-    try:
-        return json.loads(await request.body())
-    except (ValueError, RecursionError) as problem:
-        raise Stop(400, f"the body is not JSON: {str(problem)[:80]}") from problem
-
-
-async def unless_left(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
-    """What the work returns; None, and the work is stopped, when the client leaves before."""
-    task, leaving = asyncio.create_task(work), asyncio.create_task(_left(request))
-    try:
-        await asyncio.wait((task, leaving), return_when=asyncio.FIRST_COMPLETED)
-        return task.result() if task.done() else None
-    finally:
-        for one in (task, leaving):
-            one.cancel()
-        await asyncio.gather(task, leaving, return_exceptions=True)
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
 def _answering(job: str) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
-        body = await _body(request)
+        body = await body_of(request)
         found = await unless_left(request, request.app.state.desk.answer(job, body))
         return sent(request, found) if found else LEFT
 

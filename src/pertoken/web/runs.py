@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from pertoken.web.guard import Stop
+from pertoken.web.request import body_of, left
 
 
 def _line(found: Mapping[str, Any]) -> bytes:
@@ -31,7 +32,7 @@ class Run:
             self.desk.done("simulate", self.body, lambda line: loop.call_soon_threadsafe(lines.put_nowait, line))
         )
         job.add_done_callback(lambda _: lines.put_nowait(None))
-        leaving = asyncio.create_task(_left(receive))
+        leaving = asyncio.create_task(left(receive))
         leaving.add_done_callback(lambda _: job.cancel())
         try:
             first = await lines.get()
@@ -65,15 +66,6 @@ def _result(job: asyncio.Task[Any]) -> Mapping[str, Any]:
     return {"result": json.loads(gzip.decompress(found.body) if found.packed else found.body)}
 
 
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def simulate(request: Request) -> Any:
     """A run of what was asked."""
-    try:
-        body = json.loads(await request.body())
-    except (ValueError, RecursionError) as problem:
-        raise Stop(400, f"the body is not JSON: {str(problem)[:80]}") from problem
-    return Run(request.app.state.desk, body)
+    return Run(request.app.state.desk, await body_of(request))
