@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -197,3 +198,13 @@ def test_an_address_is_what_a_browser_takes():
             assert address_of(door).startswith(said) and address_of(door).endswith("/")
     with pytest.raises(PertokenError):
         listen("nowhere.invalid", 0)
+
+
+def test_the_benchmark_of_load_counts_every_error():
+    """A short run of it; what it must show at full size is printed by make bench."""
+    script = Path(__file__).parents[2] / "benchmarks" / "serve_load.py"
+    command = [sys.executable, str(script), "--clients", "16", "--seconds", "4", "--only", "people"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("people"))
+    assert line.endswith("errors: none") and int(line.split()[1].replace(",", "")) >= 16
+    assert re.search(r"memory \d+ / \d+ / \d+ MB", done.stdout)
