@@ -123,7 +123,7 @@ def test_without_a_rent_there_are_seconds_and_no_dollars():
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [(math.nan, "s", "-"), (0.05, "s", "50 ms"), (3.35e12, "byte/s", "3.35 TB/s"), (80e9, "byte", "80.0 GB"),
-     (0.5, "%", "50%"), (0.0123, "%", "1.23%"), (0.0, "%", "0%"), (1155.0, "token", "1,155"), (0.4, "$", "$0.400")],
+     (0.5, "%", "50%"), (0.0123, "%", "1.2%"), (0.0, "%", "0%"), (1155.0, "token", "1,155"), (0.4, "$", "$0.400")],
 )  # fmt: skip
 def test_how_quantities_are_written(value, unit, text):
     assert basis.shown(value, unit) == text

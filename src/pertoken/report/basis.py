@@ -31,7 +31,7 @@ def shown(value: float, unit: str) -> str:
     if unit in ("byte/s", "FLOP/s"):
         return format_rate(value, unit.replace("byte", "B"))
     if unit == "%":
-        return f"{value:.0%}" if value >= 0.1 or not value else f"{value:.2%}"
+        return f"{value:.0%}" if value >= 0.1 or not value else f"{value:.1%}"
     return f"{value:,.0f}" if value >= 1000 else format_number(value, 4 if value >= 100 else 3)
 
 

@@ -241,7 +241,7 @@ def receipt(cost: Cost, listing: str = "") -> list[dict[str, Any]]:
         sums[rest.partition("/")[0]]["output" if token == "output" else "input"] += leaf.usd_share
     whole = cost.bill.usd if cost.rate else cost.bill.accelerator_s
     bill = _bill(cost, whole, listing)
-    lines = [
+    lines: list[dict[str, Any]] = [
         {
             "part": part,
             "label": LABELS[part],

@@ -38,6 +38,12 @@ def effective(cost: Cost) -> dict[str, Any]:
         "ep": d.split.ep,
         "dp": d.split.dp,
         "pue": cost.site.pue.value,
+        "network": d.network,
+        "overlap": d.overlap,
+        "token_budget": d.profile.token_budget.value,
+        "max_sequences": d.profile.max_sequences.value,
+        "watts": cost.meter.watts * cost.site.host.value if cost.meter else None,
+        "water": cost.site.water.value if cost.site.water else None,
     }
     return found
 

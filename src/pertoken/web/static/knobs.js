@@ -30,7 +30,7 @@ export function knobs(form, table, catalog, app) {
       return one.root;
     }));
   const of = (name, main) => table.knobs.filter((knob) => knob.group === name && knob.main === main);
-  const more = el("details", { class: "fold more" }, el("summary", {}, el("span", { text: "More" })),
+  const more = el("details", { class: "fold more" }, el("summary", {}, el("span", { text: "More knobs" })),
     ...table.groups.map((name) => group(name, of(name, false))));
   form.append(...table.groups.map((name) => group(name, of(name, true))), more);
   return {
@@ -62,7 +62,7 @@ function build(knob, catalog, app) {
       const own = given !== undefined;
       root.classList.toggle("is-auto", !own && knob.name !== "model");
       auto?.setAttribute("aria-pressed", String(!own));
-      control.show(own ? given : effective, own);
+      control.show(own ? given : effective, own, effective);
     },
   };
 }

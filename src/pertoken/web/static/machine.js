@@ -34,20 +34,28 @@ export function machine(knob, catalog, app) {
   return {
     main: names,
     rest: [names, many, range],
-    show(value, own) {
-      const [, given, name] = /^(?:([^x]*)x)?(.*)$/.exec(String(value ?? "")) ?? [];
-      const known = catalog.accelerators.some((each) => each.name === String(value)) ? ["", String(value)] : [given ?? "", name ?? ""];
-      names.dataset.effective = known[1];
-      count = own ? known[0] : "";
-      const chosen = own ? known[1] : "";
-      if (![...names.options].some((option) => option.value === chosen)) names.append(el("option", { value: chosen, text: chosen }));
-      names.options[0].textContent = own || !known[1] ? "auto: the cheapest that fits" : `auto: ${known[1]}`;
-      if (names.value !== chosen) names.value = chosen;
-      if (document.activeElement !== box) box.value = known[0];
-      if (document.activeElement !== range) range.value = String(near(Number(known[0]) || 1));
-      range.setAttribute("aria-valuetext", `${known[0] || "auto"} accelerators`);
+    show(value, own, effective) {
+      const [many, name] = parted(value, catalog);
+      const [chosen, found] = parted(effective, catalog); // where the answer is
+      names.dataset.effective = found;
+      count = own ? many : "";
+      if (![...names.options].some((option) => option.value === (own ? name : ""))) names.append(el("option", { value: name, text: name }));
+      names.options[0].textContent = own || !found ? "auto: the cheapest that fits" : `auto: ${found}`;
+      if (names.value !== (own ? name : "")) names.value = own ? name : "";
+      const shown = many || (name === found ? chosen : "");
+      if (document.activeElement !== box) box.value = shown;
+      if (document.activeElement !== range) range.value = String(near(Number(shown) || 1));
+      range.setAttribute("aria-valuetext", `${shown || "auto"} accelerators`);
     },
   };
+}
+
+/** Count and name of such as `8xh100-sxm`; names may hold an x themselves. */
+function parted(value, catalog) {
+  const text = String(value ?? "");
+  if (catalog.accelerators.some((each) => each.name === text)) return ["", text];
+  const [, many = "", name = ""] = /^(?:([^x]*)x)?(.*)$/.exec(text);
+  return [many, name];
 }
 
 function near(count) {

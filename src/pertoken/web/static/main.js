@@ -26,6 +26,7 @@ class App {
     this.page = null;
     this.screen = screen();
     this.controls = knobs(byId("knobs"), table, catalog, this);
+    byId("more").append(byId("knobs").querySelector(".more")); // as wide as the page
     this.tabs = tabs(byId("tabs"), byId("view"), this);
     this.follower = new Follower((signal) => this.price(signal));
     tools(byId("tools"), this);

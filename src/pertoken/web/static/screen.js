@@ -41,6 +41,7 @@ export function screen() {
       reason(page.why_parts);
       paid(page.parts, dollars);
       write(byId("headline"), page.headline);
+      write(byId("receipt-unit"), dollars ? "" : "in accelerator-seconds");
       write(byId("interval"), page.interval);
       assumed(page.assumed, page.warnings);
     },
@@ -129,7 +130,7 @@ function receipt(root) {
 
 function legend() {
   const key = (cls, text) => el("span", { class: `key ${cls}` }, el("span", { class: "swatch", "aria-hidden": "true" }), text);
-  return el("p", { class: "legend" }, key("input", "input"), key("output", "output"), key("idle", "idle"));
+  return el("p", { class: "legend" }, key("input", "input"), key("output", "output"), key("idle", "idle"), el("span", { id: "receipt-unit" }));
 }
 
 function row(part) {
