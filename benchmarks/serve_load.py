@@ -6,7 +6,8 @@
 - one link: every client opens the same address and moves the same slider at the same time, as a class does; no pause.
 
 Everything that is not a whole answer with status 200 is an error, a refusal for being busy too. Clients are tasks of this
-process, so they share the processors with the server. Memory is the proportional set size of the server and all its workers.
+process, so they share the processors with the server. Memory is what the server and all its workers hold for themselves
+(anonymous pages; those that workers share from their start are counted in each).
 
 python benchmarks/serve_load.py [--clients 200] [--seconds 60] [--only people]
 """
@@ -48,8 +49,8 @@ class Tally:
         p50, p95, p99 = (s[min(len(s) - 1, int(len(s) * share))] * 1e3 for share in (0.5, 0.95, 0.99))
         bad = ", ".join(f"{count} x {what}" for what, count in self.errors.items()) or "none"
         return (
-            f"{name:<9}{len(self.seconds):>7,} answers {len(self.seconds) / took:>7.1f}/s   p50 {p50:6,.0f} ms   p95 {p95:6,.0f} ms"
-            f"   p99 {p99:6,.0f} ms   max {s[-1] * 1e3:6,.0f} ms   errors: {bad}"
+            f"{name:<9}{len(self.seconds):>7,} answers {len(self.seconds) / took:>7.1f}/s   p50 {p50:6,.0f} ms"
+            f"   p95 {p95:6,.0f} ms   p99 {p99:6,.0f} ms   max {s[-1] * 1e3:6,.0f} ms   errors: {bad}"
         )
 
 
@@ -117,14 +118,14 @@ def tree(pid: int) -> list[int]:
 
 
 def memory(pid: int) -> float:
-    """MB of a process and all below it, what they share counted once."""
+    """MB of anonymous pages of a process and all below it."""
     total = 0
     for one in tree(pid):
         try:
             rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
         except OSError:
             continue
-        total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)[1])  # type: ignore[index]
+        total += int(re.search(r"^Anonymous:\s+(\d+)", rollup, re.MULTILINE)[1])  # type: ignore[index]
     return total / 1024
 
 
@@ -151,11 +152,11 @@ async def load(kind: str, clients: int, seconds: float, port: int, pid: int) -> 
     held.append(memory(pid))
     print(tally.line(kind, took), flush=True)
     server, own = used(pid) - before[0], time.process_time() - before[1]
-    each = (1e3 * spent / max(1, len(tally.seconds)) for spent in (server, own))
+    each, cores = [1e3 * spent / max(1, len(tally.seconds)) for spent in (server, own)], os.cpu_count() or 1
     print(
-        f"{'':<9}memory {' / '.join(f'{mb:,.0f}' for mb in held)} MB at start, middle and end; an answer took {next(each):.1f} ms of"
-        f" a processor and {next(each):.1f} of the clients'; other programs had"
-        f" {max(0.0, (os.cpu_count() or 1) - (server + own) / took):.1f} of {os.cpu_count()} processors, or they were idle",
+        f"{'':<9}memory {' / '.join(f'{mb:,.0f}' for mb in held)} MB at start, middle and end; an answer took {each[0]:.1f} ms"
+        f" of a processor and {each[1]:.1f} of the clients'; of {cores} processors other programs had, or nobody used,"
+        f" {max(0.0, cores - (server + own) / took):.1f}",
         flush=True,
     )
     return tally
