@@ -182,6 +182,22 @@ def test_stale_answers_are_dropped(opened):
     page.unroute_all(behavior="ignoreErrors")
 
 
+def test_a_server_that_is_gone_is_said_and_the_page_goes_on_when_it_is_back(opened):
+    page = opened(allowed=("ERR_FAILED",))
+    settled(page)
+    page.route("**/api/page", lambda route: route.abort())
+    page.fill("#knob-input", "3000")
+    page.keyboard.press("Enter")
+    until(page, "!document.querySelector('#problem').hidden")
+    assert "Is pertoken serve still running?" in page.locator("#problem").inner_text()
+    page.unroute("**/api/page")
+    page.fill("#knob-input", "4000")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('#problem').hidden")
+    settled(page)
+    assert page.url.endswith("?input=4000")
+
+
 MARKS = "[...document.querySelectorAll('#view figure .picture svg')].map((svg) => svg.querySelector('.mark-group').innerHTML)"
 
 

@@ -100,12 +100,15 @@ export class Follower {
   }
 
   async run() {
-    do {
-      this.again = false;
-      this.ends = new AbortController();
-      this.since = performance.now();
-      await this.question(this.ends.signal);
-    } while (this.again);
-    this.ends = null;
+    try {
+      do {
+        this.again = false;
+        this.ends = new AbortController();
+        this.since = performance.now();
+        await this.question(this.ends.signal);
+      } while (this.again);
+    } finally {
+      this.ends = null;
+    }
   }
 }
