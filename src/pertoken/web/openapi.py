@@ -16,7 +16,6 @@ from pertoken.web.asked import MOST_CASES
 from pertoken.web.catalog import HIDDEN, START
 from pertoken.web.commands import OPTIONS
 from pertoken.web.exports import FORMS
-from pertoken.web.guard import UPLOADED
 
 Schema = dict[str, Any]
 UPLOAD: Schema = {"type": "string", "pattern": "^upload:[0-9a-f]{32}$"}
@@ -29,10 +28,21 @@ ERROR: Schema = {
         "exit_code": {"enum": [2, 3], "description": "Of the command: 2 bad input, 3 does not fit."},
     },
 }
+UNITS = {"bytes": "GB/s|GB|MB", "seconds": "s|ms|min", "count": "k|m"}
+_NUMBER = "[0-9]{1,4}([.][0-9]{1,3})?"
+WRITTEN = {  # knobs that are numbers or short texts
+    "input": "[1-9][0-9]{0,5}|uniform:[1-9][0-9]{0,3}-[1-9][0-9]{0,5}|p50=[1-9][0-9]{0,4},p90=[1-9][0-9]{0,5}",
+    "rate": f"rent|own|rent:({_NUMBER}|neocloud|hyperscaler|marketplace|spot)|power:{_NUMBER}"
+    f"|own:[1-9][0-9]{{2,5}},life=[1-9]y,power={_NUMBER}",
+    "utilisation": "0[.][0-9]{1,3}|1",
+    "embodied": f"cited|{_NUMBER}",
+    "currency": f"[A-Z]{{3}}={_NUMBER}",
+}
+WRITTEN["output"] = WRITTEN["input"]
 REFUSALS = {
-    "400": "What was asked is not allowed", "403": "Asked from a page of another site", "408": "The body came too slowly",
-    "413": "The body is too long", "415": "Another content type is needed", "421": "Host is not this machine",
-    "422": "It does not fit, or takes too long", "503": "Too much is being computed already",
+    "400": "What was asked is not allowed", "403": "Asked from a page of another site", "405": "Not asked in this way",
+    "408": "The body came too slowly", "413": "The body is too long", "415": "Another content type is needed",
+    "421": "Host is not this machine", "422": "It does not fit, or takes too long", "503": "Too much is being computed already",
 }  # fmt: skip
 
 
@@ -49,6 +59,8 @@ def _choices(name: str) -> Schema | None:
     if name == "on":
         each = "|".join(n.replace(".", "[.]") for n in _names("accelerators"))
         return {"type": "string", "pattern": f"^([1-9][0-9]{{0,4}}x)?({each})$"}
+    if name in WRITTEN:
+        return {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^({WRITTEN[name]})$"}]}
     known = {"engine": _names("engines"), "dtype": list(FORMATS), "kv_dtype": list(FORMATS)}.get(name)
     return {"enum": known} if known else None
 
@@ -64,8 +76,8 @@ def knob_schema(knob: Knob) -> Schema:
     elif found is None:
         found = {"type": "integer" if knob.kind == "whole" else "number"}
         found |= {"minimum": knob.low, "maximum": knob.high} if math.isfinite(knob.low) else {}
-        if knob.kind in ("bytes", "seconds", "count"):
-            found = {"anyOf": [found, {"type": "string", "minLength": 1, "maxLength": 40}]}
+        if knob.kind in UNITS:
+            found = {"anyOf": [found, {"type": "string", "pattern": f"^[1-9][0-9]{{0,5}} ?({UNITS[knob.kind]})$"}]}
     return {**found, "description": said}
 
 
@@ -158,12 +170,12 @@ def _paths() -> dict[str, Any]:
         scenario=OBJECT, effective=OBJECT, rows={"type": "object", "additionalProperties": OBJECT},
     )  # fmt: skip
     view = _shape("title", title={"type": "string"}, sentences=texts, tables={"type": "array", "items": _ref("Table")})
-    charts: Schema = {"type": "array", "items": chart, "maxItems": 30}
+    several: Schema = {"type": "array", "items": chart, "maxItems": 30}
     paths: dict[str, Any] = {
         "/api/knobs": _gives("Knobs, their ranges and sliders, and those of the first screen", OBJECT),
         "/api/catalog": _gives("Models, accelerators, engines, traces and formats", OBJECT),
         "/api/openapi.json": _gives("This description", OBJECT),
-        "/api/page": _asks("The first screen and rows of charts", _body({"charts": charts}), page),
+        "/api/page": _asks("The first screen and rows of charts", _body({"charts": several}), page),
         "/api/chart": _asks(
             "A chart as a Vega-Lite specification, rows included",
             _body({"chart": chart, "options": OBJECT}, ["chart"], {"chart": "roofline"}),
@@ -190,8 +202,9 @@ def _uploading() -> Schema:
     found = _shape("upload", "kind", "summary", upload=UPLOAD, kind={"enum": ["trace", "model", "usage"]})
     text = {"schema": {"type": "string"}, "example": "input,output\n1200,150\n"}
     config = {"schema": OBJECT, "example": {"model_type": "llama"}}
-    body = {"required": True, "content": {kind: config if kind == UPLOADED[1] else text for kind in UPLOADED}}
-    path = _asks("Requests as CSV or JSON lines, tokens by day as CSV, or a model's config.json", body, found)
+    body = {"required": True, "content": {"text/csv": text, "application/json": config}}
+    said = "Requests or tokens by day as CSV, a model's config.json, or requests as JSON lines (application/x-ndjson)"
+    path = _asks(said, body, found)
     name = {
         "name": "name",
         "in": "query",
@@ -206,7 +219,7 @@ def _exporting(chart: Schema) -> Schema:
     forms = sorted({form for found in FORMS.values() for form in found})
     more = {"what": {"enum": list(FORMS)}, "form": {"enum": forms}, "chart": chart, "options": OBJECT}
     body = _body(more, ["what", "form"], {"what": "price", "form": "csv"})
-    return _asks("An answer as a file", body, {"type": "string"}, "*/*")
+    return _asks("An answer as a file", body, {}, "*/*")
 
 
 def description() -> dict[str, Any]:
