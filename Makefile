@@ -38,6 +38,7 @@ bench: $(VENV)/.tests
 	$(BIN)/python benchmarks/simulate.py
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/serve_load.py
+	$(BIN)/python benchmarks/page.py
 
 calibrate: $(VENV)/.tests
 	$(PIP) -e ".[calibrate]"

@@ -184,3 +184,16 @@ def test_hostile_names_show_as_text(opened):
     assert "<img" in page.locator("#problem").inner_text()
     assert page.evaluate("window.hacked") is None
     assert page.locator("main img, main script").count() == 0
+
+
+def test_what_these_tests_look_for_is_seen(opened):
+    """A request off the machine, an error on the console and a thrown one fail a test."""
+    page = opened()
+    page.evaluate("fetch('https://example.com/').catch(() => 0)")  # refused by the page's own policy
+    page.evaluate("console.error('a word')")
+    page.evaluate("setTimeout(() => { throw new Error('a fault'); })")
+    until(page, "true")
+    page.wait_for_timeout(200)
+    seen = " ".join(page.watch.wrong)
+    assert "example.com" in seen and "a word" in seen and "a fault" in seen
+    page.watch.wrong.clear()

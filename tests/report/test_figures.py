@@ -101,6 +101,12 @@ def test_receipt_adds_up_to_the_bill(cost):
     whole = cost.bill.usd if cost.rate else cost.bill.accelerator_s
     assert sum(line["all"]["value"] for line in lines) == pytest.approx(whole, rel=1e-9)
     for line in lines:
+        assert line["percent"]["value"] == line["share"]
+        if not (cost.rate and cost.rate.usd_per_joule):
+            given = inputs(line["percent"])
+            assert line["share"] == pytest.approx(
+                given["accelerator-seconds of this part"] / given["accelerator-seconds paid in an hour"], rel=1e-9
+            )
         if line["part"] != "idle":
             assert line["input"]["value"] + line["output"]["value"] == pytest.approx(line["all"]["value"])
 

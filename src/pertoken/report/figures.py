@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from pertoken.attribution.ledger import PARTS, TOKENS, by_token
@@ -228,33 +229,42 @@ def receipt(cost: Cost, listing: str = "") -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``part``, ``label``, ``share`` of the bill and its ``input``, ``output`` and ``all`` as figures (input and output are
-        None in the line ``idle``); the shares add up to 1.
+        ``part``, ``label``, ``share`` of the bill, the same as the figure ``percent``, and ``input``, ``output`` and ``all`` as
+        figures (input and output are None in the line ``idle``); the shares add up to 1.
     """
-    sums: dict[str, dict[str, float]] = {part: {"input": 0.0, "output": 0.0} for part in PARTS}
-    idle = 0.0
+    sums: dict[str, dict[str, float]] = {
+        part: {"input": 0.0, "output": 0.0, "seconds": 0.0} for part in (*PARTS, "idle")
+    }
     for leaf in cost.receipt:
         token, _, rest = leaf.path.partition("/")
-        if not rest:
-            idle += leaf.usd_share
-            continue
-        sums[rest.partition("/")[0]]["output" if token == "output" else "input"] += leaf.usd_share
+        owed = sums[rest.partition("/")[0] or "idle"]
+        owed["output" if token == "output" else "input"] += leaf.usd_share
+        owed["seconds"] += leaf.seconds
+    lines = [_line(cost, part, owed, listing) for part, owed in sums.items() if owed["input"] + owed["output"] > 0]
+    return sorted(lines, key=lambda line: (line["part"] == "idle", -line["share"]))
+
+
+def _line(cost: Cost, part: str, owed: Mapping[str, float], listing: str) -> dict[str, Any]:
+    """One line of the receipt."""
     whole = cost.bill.usd if cost.rate else cost.bill.accelerator_s
     bill = _bill(cost, whole, listing)
-    lines: list[dict[str, Any]] = [
-        {
-            "part": part,
-            "label": LABELS[part],
-            "share": owed["input"] + owed["output"],
-            **{kind: _owed(cost, part, kind, owed[kind], whole, bill) for kind in owed},
-            "all": _owed(cost, part, "all", owed["input"] + owed["output"], whole, bill),
-        }
-        for part, owed in sums.items()
-        if owed["input"] + owed["output"] > 0
-    ]
-    lines.sort(key=lambda line: -line["share"])
-    spare = {"part": "idle", "label": "idle time", "share": idle, "input": None, "output": None}
-    return [*lines, {**spare, "all": _owed(cost, "idle", "all", idle, whole, bill)}] if idle > 0 else lines
+    name, share = "idle time" if part == "idle" else LABELS[part], owed["input"] + owed["output"]
+    kinds = {kind: _owed(cost, name, kind, owed[kind], whole, bill) for kind in ("input", "output")}
+    seconds = entry("accelerator-seconds of this part", owed["seconds"], "accelerator-s")
+    paid = entry("accelerator-seconds paid in an hour", cost.bill.accelerator_s, "accelerator-s")
+    formula = "accelerator-seconds of this part / those paid in an hour"
+    if cost.rate and cost.rate.usd_per_joule:
+        formula = "(accelerator-seconds x price of time + joules x price of electricity) / bill of an hour"
+    return {
+        "part": part,
+        "label": name,
+        "share": share,
+        "percent": figure(
+            f"{name}, share of the bill", share, "%", formula, [seconds, paid, *bill], text=f"{share:.1%}"
+        ),
+        **(dict.fromkeys(kinds) if part == "idle" else kinds),
+        "all": _owed(cost, name, "all", share, whole, bill),
+    }
 
 
 def _bill(cost: Cost, whole: float, listing: str) -> list[Entry]:
@@ -263,10 +273,9 @@ def _bill(cost: Cost, whole: float, listing: str) -> list[Entry]:
     return [entry("bill of an hour", whole, "$", formula="accelerators x price of an hour"), basis.rate(cost, listing)]
 
 
-def _owed(cost: Cost, part: str, kind: str, share: float, whole: float, bill: list[Entry]) -> Entry:
+def _owed(cost: Cost, name: str, kind: str, share: float, whole: float, bill: list[Entry]) -> Entry:
     """What one part of one kind of token owes in an hour."""
     unit = "$" if cost.rate else "accelerator-s"
-    name = "idle time" if part == "idle" else LABELS[part]
     label = f"{name}, {'all tokens' if kind == 'all' else kind + ' tokens'}, of an hour"
     return figure(
         label,

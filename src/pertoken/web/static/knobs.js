@@ -43,7 +43,8 @@ export function knobs(form, table, catalog, app) {
 function build(knob, catalog, app) {
   const id = `${app.prefix ?? ""}knob-${knob.name}`;
   const info = el("button", { type: "button", class: "info", "aria-label": `About ${knob.label}`, "aria-expanded": "false", text: "?" });
-  attach(info, () => about(knob));
+  let now = ["", true]; // what it stands at, and whether it was given
+  attach(info, () => about(knob, ...now));
   const auto = knob.name === "model" ? null : el("button", { type: "button", class: "auto", text: "auto",
     "aria-label": `${knob.label}: auto`, title: "Let pertoken choose", onclick: () => app.set(knob.name, null) });
   const control = knob.name === "on" ? machine(knob, catalog, app)
@@ -60,6 +61,7 @@ function build(knob, catalog, app) {
     knob, root,
     show(given, effective) {
       const own = given !== undefined;
+      now = [own ? given : effective ?? "", own];
       root.classList.toggle("is-auto", !own && knob.name !== "model");
       auto?.setAttribute("aria-pressed", String(!own));
       control.show(own ? given : effective, own, effective);
@@ -67,10 +69,12 @@ function build(knob, catalog, app) {
   };
 }
 
-/** What a knob means, in the box of a number. */
-function about(knob) {
+/** What a knob means and where it stands, in the box of a number. */
+function about(knob, value, own) {
+  const at = typeof value === "number" ? String(Number(value.toPrecision(4))) : value;
+  const stands = at === "" ? "Not given." : own ? `Given: ${at}.` : `Not given: ${at} follows from the rest, or is listed under Assumed.`;
   const ends = knob.low !== null && knob.high !== null ? `From ${knob.low.toLocaleString("en-US")} to ${knob.high.toLocaleString("en-US")}${knob.unit ? ` ${knob.unit}` : ""}.` : "";
-  return [el("p", { class: "of", text: knob.label }), el("p", { text: knob.doc }),
+  return [el("p", { class: "of", text: knob.label }), el("p", { text: knob.doc }), el("p", { text: stands }),
     ends ? el("p", { text: ends }) : "", el("p", { class: "quiet" }, "In the command: ", el("code", { text: knob.flag }))];
 }
 

@@ -147,7 +147,7 @@ function fill(made, part, most) {
   const width = (share) => `${(100 * part.share * share) / most}%`;
   bar.firstChild.children[0].style.setProperty("width", width(first));
   bar.firstChild.children[1].style.setProperty("width", width(1 - first));
-  write(bar.lastChild, `${(100 * part.share).toFixed(1)}%`);
+  show(bar.lastChild, part.percent);
   ["input", "output", "all"].forEach((kind, i) => part[kind] && show(cells[i].firstChild, part[kind]));
 }
 
