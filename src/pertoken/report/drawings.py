@@ -98,6 +98,12 @@ class Drawing:
         rows = self.rows(costs, options)
         return self.drawn(costs, options, rows).properties(datasets=rows, description=self.said(costs, options, rows))
 
+    def spec(self, costs: Sequence[Cost], options: Options) -> dict[str, Any]:
+        """The chart as a Vega-Lite specification, its rows in ``datasets``, itself in words in ``description``."""
+        rows = self.rows(costs, options)
+        bare: dict[str, Any] = self.drawn(costs, options, rows).to_dict()
+        return {**bare, "datasets": rows, "description": self.said(costs, options, rows)}
+
 
 def drawing(name: str) -> Drawing:
     """A chart by its name.
@@ -120,7 +126,4 @@ def rows(name: str, costs: Sequence[Cost], options: Options | None = None) -> Da
 
 def spec(name: str, costs: Sequence[Cost], options: Options | None = None) -> dict[str, Any]:
     """A chart as a Vega-Lite specification, its rows in ``datasets``, itself in words in ``description``."""
-    each, options = drawing(name), options or {}
-    found = each.rows(costs, options)
-    bare: dict[str, Any] = each.drawn(costs, options, found).to_dict()
-    return {**bare, "datasets": found, "description": each.said(costs, options, found)}
+    return drawing(name).spec(costs, options or {})

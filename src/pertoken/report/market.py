@@ -111,7 +111,7 @@ class Hosts:
             *wrap(head, "", "  "),
             *wrap(f"{self.source}; a mean request: {self._mix()}{self._usd()}", "  ", "  "),
             "",
-            *("  " + line for line in table([self._heads(), *self._lines()])),
+            *("  " + line for line in table([self.heads(), *self.lines()])),
             "",
             *(line for sentence in self.sentences() for line in wrap(sentence, "", "  ")),
         ]
@@ -127,11 +127,13 @@ class Hosts:
         usd = cost_per_request(self.cost).value
         return f"; it costs {format_money(usd)}{elsewhere(self.cost, usd)} here"
 
-    def _heads(self) -> list[str]:
+    def heads(self) -> list[str]:
+        """Of the table."""
         heads = ["offer", "input $/M", "cached", "output", "ratio", "all $/M"]
         return heads + (["margin", "90%", "break-even/day"] if self.cost else [])
 
-    def _lines(self) -> list[list[str]]:
+    def lines(self) -> list[list[str]]:
+        """Offers, the cheapest first, and the cost here among them."""
         found = [self._line(row) for row in self.compared]
         if self.cost:
             own, usd = self.cost.per_million, cost_per_request(self.cost).value
@@ -272,9 +274,9 @@ class Hosts:
 
     def chart(self) -> Any:
         """Prices against cost."""
-        from pertoken.report.market_charts import hosts
+        from pertoken.report.market_charts import PICTURES
 
-        return hosts(self)
+        return PICTURES["offers"].chart(self)
 
 
 def offer_document(row: Compared) -> Row:

@@ -131,9 +131,9 @@ class Ratios:
 
     def chart(self) -> Any:
         """The distribution."""
-        from pertoken.report.market_charts import distribution
+        from pertoken.report.market_list_charts import PICTURES
 
-        return distribution(self)
+        return PICTURES["ratios"].chart(self)
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,6 @@ class History:
 
     def chart(self) -> Any:
         """Steps over time."""
-        from pertoken.report.market_charts import history
+        from pertoken.report.market_list_charts import PICTURES
 
-        return history(self)
+        return PICTURES["history"].chart(self)

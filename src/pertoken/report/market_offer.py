@@ -271,6 +271,6 @@ class Against:
 
     def chart(self) -> Any:
         """The region of batch, utilisation and rate at which cost is the price."""
-        from pertoken.report.market_charts import region
+        from pertoken.report.market_charts import PICTURES
 
-        return region(self)
+        return PICTURES["implied"].chart(self)

@@ -203,9 +203,9 @@ class Tariffs:
 
     def chart(self) -> Any:
         """Transfers by length and Lorenz curves."""
-        from pertoken.report.market_charts import transfers
+        from pertoken.report.tariff_charts import PICTURES
 
-        return transfers(self)
+        return PICTURES["tariffs"].chart(self)
 
 
 def _before(form: str, known: Mapping[str, float]) -> str:

@@ -23,9 +23,9 @@ def page(asked: Asked) -> dict[str, Any]:
 
 def chart(asked: Asked) -> dict[str, Any]:
     """A Vega-Lite specification with its rows."""
-    from pertoken.report import drawings
+    from pertoken.web import charts
 
-    return dict(drawings.spec(asked.word("chart"), asked.costs, asked.options))
+    return charts.spec(asked.word("chart"), asked)
 
 
 def view(asked: Asked, name: str) -> dict[str, Any]:

@@ -69,13 +69,13 @@ def export(asked: Asked, tell: Tell) -> Answer:
 
 def _chart(asked: Asked, form: str) -> bytes:
     """A chart's picture, specification or rows."""
-    from pertoken.report import drawings
     from pertoken.report.svg import picture
+    from pertoken.web import charts
 
     name = asked.word("chart")
     if form == "csv":
-        return _csv(drawings.rows(name, asked.costs, asked.options)).encode()
-    spec = clean(drawings.spec(name, asked.costs, asked.options))
+        return _csv(charts.rows(name, asked)).encode()
+    spec = clean(charts.spec(name, asked))
     if form == "json":
         return json.dumps(spec, allow_nan=False).encode()
     made = picture(spec, f".{form}")

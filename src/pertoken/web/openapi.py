@@ -10,7 +10,7 @@ from pertoken import __version__
 from pertoken.catalog import files, traces
 from pertoken.knobs import KNOBS, Knob
 from pertoken.model.precision import FORMATS
-from pertoken.report.drawings import MODULES
+from pertoken.web import charts
 from pertoken.web.api import COMMANDS, VIEWS
 from pertoken.web.asked import MOST_CASES
 from pertoken.web.catalog import HIDDEN, START
@@ -162,7 +162,7 @@ def _shape(*required: str, **properties: Schema) -> Schema:
 
 def _paths() -> dict[str, Any]:
     texts: Schema = {"type": "array", "items": {"type": "string"}}
-    chart: Schema = {"enum": list(MODULES)}
+    chart: Schema = {"enum": list(charts.NAMES)}
     page = _shape(
         "headline", "why", "figures", "receipt", "scenario", "effective", "assumed", "warnings", "rows",
         headline={"type": "string"}, why={"type": "string"}, details=texts, assumed=texts, warnings=texts,
