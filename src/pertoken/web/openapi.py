@@ -167,7 +167,9 @@ def _paths() -> dict[str, Any]:
         "headline", "why", "figures", "receipt", "scenario", "effective", "assumed", "warnings", "rows",
         headline={"type": "string"}, why={"type": "string"}, details=texts, assumed=texts, warnings=texts,
         figures={"type": "object", "additionalProperties": _ref("Figure")}, receipt={"type": "array", "items": OBJECT},
-        scenario=OBJECT, effective=OBJECT, rows={"type": "object", "additionalProperties": OBJECT},
+        why_parts={"type": "array", "items": {"oneOf": [{"type": "string"}, _ref("Figure")]}}, interval={"type": "string"},
+        parts={"type": "array", "items": OBJECT}, scenario=OBJECT, effective=OBJECT,
+        rows={"type": "object", "additionalProperties": OBJECT},
     )  # fmt: skip
     view = _shape("title", title={"type": "string"}, sentences=texts, tables={"type": "array", "items": _ref("Table")})
     several: Schema = {"type": "array", "items": chart, "maxItems": 30}
@@ -175,7 +177,7 @@ def _paths() -> dict[str, Any]:
         "/api/knobs": _gives("Knobs, their ranges and sliders, and those of the first screen", OBJECT),
         "/api/catalog": _gives("Models, accelerators, engines, traces and formats", OBJECT),
         "/api/openapi.json": _gives("This description", OBJECT),
-        "/api/page": _asks("The first screen and rows of charts", _body({"charts": several}), page),
+        "/api/page": _asks("The first screen and rows of charts", _body({"charts": several, "options": OBJECT}), page),
         "/api/chart": _asks(
             "A chart as a Vega-Lite specification, rows included",
             _body({"chart": chart, "options": OBJECT}, ["chart"], {"chart": "roofline"}),
