@@ -104,6 +104,16 @@ def test_a_slider_moves_price_address_and_other_figures(opened):
 
 def test_typing_rent_and_a_distribution(opened):
     page = opened()
+    day = ",".join(["0.2"] * 8 + ["1"] * 16)
+    for knob, typed, taken in (("output", "1,200", "1200"), ("utilisation", day, day), ("ttft", "3s", "3s")):
+        page.evaluate("document.querySelector('#more details').open = true")
+        page.fill(f"#knob-{knob}", typed)
+        page.keyboard.press("Enter")
+        settled(page)
+        assert page.evaluate(f"new URLSearchParams(location.search).get('{knob}')") == taken
+        assert page.input_value(f"#knob-{knob}") == typed
+        assert page.locator("#problem").is_hidden()
+        page.locator(f'[data-knob="{knob}"] .auto').click()
     page.fill("#knob-rate", "2.5")
     page.keyboard.press("Enter")
     settled(page)
@@ -144,6 +154,20 @@ def test_a_bad_value_is_refused_where_the_numbers_are_and_can_be_mended(opened):
     assert "--cached is 7" in page.locator("#problem").inner_text()
     page.locator('[data-knob="cached"] .auto').click()
     until(page, "document.querySelector('#problem').hidden")
+
+
+def test_the_machine_is_an_accelerator_and_a_count(opened):
+    page = opened("?on=&dtype=")
+    settled(page)
+    chosen = price("llama-3.1-70b").deployment
+    assert page.input_value('[data-knob="on"] .box:not(.wide)') == str(chosen.accelerators)
+    assert chosen.accelerator.name in page.locator("#knob-on option:checked").inner_text()
+    page.locator('[data-knob="on"] input[type=range]').focus()
+    page.keyboard.press("End")
+    until(page, f"location.search.includes('on=64x{chosen.accelerator.name}')")
+    page.select_option("#knob-on", "mi300x")
+    until(page, "location.search.includes('on=64xmi300x')")
+    assert "64 x mi300x" in page.locator("#headline").inner_text()
 
 
 def test_rivals_give_way(opened):

@@ -183,9 +183,9 @@ function numberOf(knob, value) {
   if (typeof value === "number") return value;
   if (typeof value !== "string") return NaN;
   const bare = knob.slider.form.startsWith("rent:") ? value.replace(/^rent:/, "") : value;
-  const found = /^\s*([0-9][0-9_,]*\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+)\s*([a-z]*)(?:\/s)?\s*$/i.exec(bare);
+  const found = /^\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-z]*)(?:\/s)?\s*$/i.exec(ungrouped(bare));
   if (!found) return NaN;
-  return Number(found[1].replace(/[_,]/g, "")) * (found[2] ? UNITS[found[2].toLowerCase()] ?? NaN : 1);
+  return Number(found[1]) * (found[2] ? UNITS[found[2].toLowerCase()] ?? NaN : 1);
 }
 
 /** As a box shows it. */
@@ -206,6 +206,11 @@ function spelled(knob, value) {
 /** What was typed: a number in the knob's own form, anything else as it is. */
 function typed(knob, value) {
   if (!value) return null;
-  const plain = /^[0-9.,_]+$/.test(value);
-  return plain ? knob.slider.form.replace("{}", value.replace(/[,_]/g, "")) : value;
+  const bare = ungrouped(value);
+  return /^[0-9]*\.?[0-9]+$/.test(bare) ? knob.slider.form.replace("{}", bare) : value;
+}
+
+/** Without the commas of thousands; those of a list stay. */
+function ungrouped(text) {
+  return text.replace(/^\s*\d{1,3}(?:[,_]\d{3})+(?![\d,_])/, (digits) => digits.replace(/[,_]/g, ""));
 }
