@@ -109,7 +109,7 @@ class Hosts:
         head = headline(self.cost) if self.cost else f"{self.model}: {self.missing}"
         lines = [
             *wrap(head, "", "  "),
-            *wrap(f"{self.source}; a mean request: {self._mix()}{self._usd()}", "  ", "  "),
+            *wrap(f"{self.source}; {self.about()}", "  ", "  "),
             "",
             *("  " + line for line in table([self.heads(), *self.lines()])),
             "",
@@ -118,14 +118,13 @@ class Hosts:
         lines += ["", "assumed (give it to change it)", *bullets(self.assumed)] if self.assumed else []
         return plain("\n".join(lines) + "\n")
 
-    def _mix(self) -> str:
-        return about_mix(self.mix, [row.offer for row in self.compared])
-
-    def _usd(self) -> str:
+    def about(self) -> str:
+        """A mean request, and what it costs here."""
+        said = f"a mean request: {about_mix(self.mix, [row.offer for row in self.compared])}"
         if not self.cost:
-            return ""
+            return said
         usd = cost_per_request(self.cost).value
-        return f"; it costs {format_money(usd)}{elsewhere(self.cost, usd)} here"
+        return f"{said}; it costs {format_money(usd)}{elsewhere(self.cost, usd)} here"
 
     def heads(self) -> list[str]:
         """Of the table."""

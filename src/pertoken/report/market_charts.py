@@ -240,7 +240,10 @@ def _volume_said(view: Against, rows: Datasets) -> str:
         for mark in rows["marks"]
     )
     never = "" if view.hosting.break_even(view.price) else " The API is cheaper at every volume."
-    return f"A month's bill of {view.compared.offer.name} and of serving it here, against requests a day: {marks or 'two lines'}.{never}"
+    return (
+        f"A month's bill of {view.compared.offer.name} and of serving it here, against requests a day: {marks or 'two lines'}."
+        f"{never}"
+    )
 
 
 PICTURES: Mapping[str, Picture] = {
