@@ -99,6 +99,11 @@ export class Follower {
     if (performance.now() - this.since > this.patience) this.ends.abort();
   }
 
+  /** Ends when nothing is asked any more. */
+  async idle() {
+    while (this.ends) await new Promise((done) => { setTimeout(done, 15); });
+  }
+
   async run() {
     try {
       do {

@@ -74,15 +74,20 @@ class App {
   /** The hand rests: address, view and charts follow, and who listens hears the prices. */
   async rest() {
     clearTimeout(this.resting);
-    while (this.follower.ends) await new Promise((done) => { setTimeout(done, 15); });
+    await this.follower.idle();
     this.write("replaceState");
-    if (this.stale || !this.page) return;
+    if (this.stale) return;
+    this.tell();
+    this.tabs.update(this.page);
+    settle(this);
+  }
+
+  /** Prices for those who listen, and in the title. */
+  tell() {
     const { input, output } = this.page.figures;
     this.announce(`Input ${input.shown}, output ${output.shown}, per million tokens`);
     const { model } = this.page.scenario;
     document.title = `${input.shown} in, ${output.shown} out: ${this.uploads[model] ?? model} - pertoken`;
-    this.tabs.update(this.page);
-    settle(this);
   }
 
   write(how) {
@@ -109,9 +114,11 @@ class App {
   /** Follow the address: at the start, and when the browser goes back or forth. */
   async navigate() {
     this.state.read(location.search);
-    await this.price();
-    this.tabs.open(VIEWS.includes(this.state.view) ? this.state.view : VIEWS[0]);
-    await this.rest();
+    this.follower.moved();
+    await this.follower.idle();
+    if (!this.stale) this.tell();
+    const opened = this.tabs.open(VIEWS.includes(this.state.view) ? this.state.view : VIEWS[0]);
+    if (!opened) await this.rest(); // a view that was open already follows
   }
 
   /** Ask the server; undefined when a newer question overtook this one. */

@@ -28,10 +28,14 @@ export function tabs(list, panel, app) {
   let module = null;
   let now = "";
   return {
-    /** Show a view. */
-    async open(name) {
-      if (name === now) return;
+    /** Show a view; false when it is shown already. */
+    open(name) {
+      if (name === now) return false;
       now = name;
+      this.mount(name);
+      return true;
+    },
+    async mount(name) {
       for (const button of buttons) {
         const chosen = button.id === `tab-${name}`;
         button.setAttribute("aria-selected", String(chosen));
