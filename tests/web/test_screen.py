@@ -53,3 +53,10 @@ def test_a_listed_rent_has_its_table_and_a_given_one_none(cost):
     assert listed(price(**GIVEN, rate="rent:2.5")) == ""
     links = [entry["url"] for entry in screen(cost, [], {})["figures"]["input"]["inputs"] if entry["basis"] == "listed"]
     assert links == [listed(cost)]
+
+
+def test_another_currency_is_said_when_asked_for(cost):
+    assert screen(cost, [], {})["currency"] == ""
+    said = screen(price(**GIVEN, currency="EUR=0.5"), [], {})["currency"]
+    assert "0.5 EUR a dollar" in said
+    assert f"{cost.per_million.output.value / 2:.3g}"[:4] in said

@@ -10,6 +10,7 @@ from pertoken.catalog import rates
 from pertoken.cli import money
 from pertoken.cost import Cost
 from pertoken.errors import PertokenError
+from pertoken.money.currency import parse_currency
 from pertoken.units import HOUR
 
 
@@ -56,6 +57,18 @@ def listed(cost: Cost) -> str:
     return f"https://github.com/{min(sources)}" if sources else ""
 
 
+def in_currency(cost: Cost) -> str:
+    """Prices in the other currency that was asked for, in a sentence; empty without one."""
+    given = cost.scenario.get("currency")
+    if not given or not cost.rate:
+        return ""
+    other, dollars = parse_currency(str(given)), cost.per_million
+    return (
+        f"At {other.per_usd:g} {other.code} a dollar, as given: input {other.show(dollars.input.value)}, output"
+        f" {other.show(dollars.output.value)} per million tokens; {other.show(cost.per_month)} a month."
+    )
+
+
 def rows_of(cost: Cost, charts: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
     """Rows of charts by name, with the options of each; a chart that cannot follow is left out and keeps what it shows."""
     from pertoken.report import drawings
@@ -82,6 +95,7 @@ def screen(cost: Cost, charts: Sequence[str], options: Mapping[str, Any]) -> dic
         "headline": text.headline(cost),
         "why": f"An output token is mostly {text.mostly(cost, 'output')}; an input token mostly {text.mostly(cost, 'input')}.",
         "details": text.reasons(cost),
+        "currency": in_currency(cost),
         "interval": interval_meaning(cost),
         "why_parts": why(cost),
         "figures": figures(cost, listing),

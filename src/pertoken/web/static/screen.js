@@ -20,7 +20,8 @@ export function screen() {
   const ratio = el("div", { class: "ratio" }, el("p", { class: "amount" }), el("p", { class: "kind", text: "output over input" }));
   const unit = el("p", { class: "unit-line" });
   big.append(parts.input, ratio, parts.output);
-  big.after(unit);
+  const currency = el("p", { class: "unit-line" });
+  big.after(unit, currency);
   const beside = shelf(byId("beside"));
   const running = shelf(byId("running").querySelector("dl"));
   const paid = receipt(byId("receipt"));
@@ -36,10 +37,11 @@ export function screen() {
       show(ratio.firstChild, figures.ratio);
       const dollars = figures.input.unit.startsWith("$");
       write(unit, dollars ? "US dollars per million tokens, low to high beneath" : "accelerator-seconds per million tokens; no rent is known for this machine, so set one to see dollars");
+      write(currency, page.currency);
       beside(aside(figures));
       running(RUNNING.filter(([key]) => figures[key]).map(([key, name]) => [name, [figures[key]]]));
       reason(page.why_parts);
-      paid(page.parts, dollars);
+      paid(page.parts);
       write(byId("headline"), page.headline);
       write(byId("receipt-unit"), dollars ? "" : "in accelerator-seconds");
       write(byId("interval"), page.interval);
@@ -55,6 +57,7 @@ export function screen() {
         return;
       }
       if (byId("main").classList.contains("none")) write(byId("headline"), "There is no price for these knobs.");
+      if (box.firstChild?.textContent === problem.message) return; // said once
       box.replaceChildren(el("p", { text: problem.message }));
       if (change) box.append(el("button", { type: "button", class: "act", text: change.words, onclick: apply }));
     },
