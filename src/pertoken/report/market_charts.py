@@ -98,7 +98,7 @@ def _hosts(view: Hosts, rows: Datasets) -> Any:
         alt.Tooltip("ratio:N", title="output over input"), alt.Tooltip("margin:Q", title="margin", format="+.0%"),
     ]  # fmt: skip
     base = alt.Chart(held("offers"))
-    names = base.mark_text(align="left", dy=-9, fontSize=11, limit=340).encode(x=left, y=y, text="offer:N")
+    names = base.mark_text(align="left", dy=-10, fontSize=11, limit=280).encode(x=left, y=y, text="offer:N")
     layers = [
         base.mark_rule(opacity=0.25, color=COLOURS[4]).encode(x=left, x2="usd:Q", y=y),
         names,

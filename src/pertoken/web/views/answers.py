@@ -33,7 +33,7 @@ CHARTS: Mapping[int, tuple[tuple[str, dict[str, Any]], ...]] = {
 def view(asked: Asked) -> dict[str, Any]:
     """What the view shows: every answer, or that of the option ``question``."""
     given = asked.options.get("question")
-    if given is not None and (isinstance(given, bool) or given not in ask.QUESTIONS):
+    if given is not None and (type(given) is not int or given not in ask.QUESTIONS):
         raise PertokenError(
             f"the option question is {str(given)[:40]!r}; it must be a whole number from 1 to {max(ask.QUESTIONS)}"
         )
@@ -90,7 +90,7 @@ def parts(text: str, left: list[Any], quotes: tuple[str, ...]) -> Iterator[Any]:
     if not words:
         yield text
         return
-    pattern = re.compile("|".join(rf"(?<![\w.,]){re.escape(word)}(?![\w])" for word in words if word))
+    pattern = re.compile("|".join(rf"(?<![\w.,]){re.escape(word)}(?!\w|[.,]\d)" for word in words if word))
     at = 0
     for found in pattern.finditer(text):
         same = next((each for each in left if each[1].shown == found[0]), None)

@@ -164,13 +164,12 @@ def closely(asked: Asked) -> dict[str, Any]:
         "offer": found.compared.offer.name,
         **{k: v for k, v in asked.options.items() if k in ("spend", "requests", "redundancy")},
     }
+    about, request = found.about()
     heads, *rows = found.implied()
     pays = any(row["utilisation"] <= 1.0 for row in found.region.at()) or found.region.least_batch()
     return {
         "offer": found.compared.offer.name,
-        "sentences": [
-            f"{said[0].upper() if said.startswith('a mean') else said[0]}{said[1:]}." for said in found.about()
-        ],
+        "sentences": [f"{said}." for said in (about, capital(request))],
         "sections": [
             {
                 "title": "What the price implies, were it served on this machine at cost",
@@ -180,7 +179,7 @@ def closely(asked: Asked) -> dict[str, Any]:
             },
             {
                 "title": "Buying it, or serving it yourself",
-                "sentences": found.hosting_sentences(),
+                "sentences": [capital(said) for said in found.hosting_sentences()],
                 "tables": [],
                 "charts": [{"name": "break-even", "options": options}],
             },
@@ -214,6 +213,11 @@ def around_it(asked: Asked) -> dict[str, Any]:
     if any(d.since for d in history.dated):
         found["charts"].append({"name": "history", "options": {}})
     return found
+
+
+def capital(sentence: str) -> str:
+    """A sentence that begins with a capital letter."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def command(asked: Asked, options: Mapping[str, Any] | None = None) -> str:

@@ -17,7 +17,7 @@ from pertoken.report.market import about_mix
 from pertoken.report.market_tariffs import Tariffs
 from pertoken.units import format_money
 from pertoken.web.guard import MOST_UPLOAD
-from pertoken.web.views.market import read
+from pertoken.web.views.market import capital, read
 
 if TYPE_CHECKING:
     from pertoken.market.fairness import Group
@@ -41,13 +41,16 @@ def view(asked: Asked) -> dict[str, Any]:
         "title": "Tariff",
         "trace": case["trace"],
         "sentences": [
-            f"{found.cost.workload.lengths.origin}: {about_mix(found.requests)} a request.",
+            f"{capital(found.cost.workload.lengths.origin)}: {about_mix(found.requests)} a request.",
             f"All requests cost {format_money(total)}, a mean one {format_money(total / count)}; every tariff below takes in"
             " the same.",
-            *found.sentences(),
+            *map(capital, found.sentences()),
         ],
         "cards": cards(found),
-        "tables": [{"title": "Tariffs that move least, and what they move", "head": heads, "rows": rows, "note": PRICES}, *tenths],
+        "tables": [
+            {"title": "Tariffs that move least, and what they move", "head": heads, "rows": rows, "note": PRICES},
+            *tenths,
+        ],
         "charts": [{"name": f"tariff-{name}", "options": options(asked)} for name in (*KINDS, "lorenz")],
         "choices": {
             "trace": [{"value": name, "label": name} for name in traces.names()],
@@ -90,7 +93,7 @@ def case_of(asked: Asked) -> dict[str, Any]:
 def tariffs(asked: Asked) -> Tariffs:
     """The trace judged; fitted once for charts, forms and offers of the same case."""
     form = asked.options.get("form", "flat")
-    if form not in FORMS:
+    if not isinstance(form, str) or form not in FORMS:
         raise PertokenError(f"the option form is {str(form)[:40]!r}; use one of {', '.join(FORMS)}")
     case, market = case_of(asked), replace(read(asked.options, True), form=form)
     key = json.dumps([market.day.isoformat(), case, market.offers], sort_keys=True, default=str)

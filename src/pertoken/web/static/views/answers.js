@@ -117,14 +117,14 @@ function fill(app, made, each) {
   if (each.table) app.table(made.table, { ...each.table, title: `Table of question ${each.number}` });
   app.table(made.figures, { title: `Figures of question ${each.number}`, head: ["figure", "as written", "value", "unit"], rows: each.figures });
   made.commands.replaceChildren(...each.commands.map((line) => command(app, line)));
-  made.charts.draw = () => {
-    made.charts.draw = null;
+  made.root.draw = () => {
+    made.root.draw = null;
     charts(app, made.charts, each.charts);
   };
   if (!each.charts.length) made.charts.replaceChildren();
   made.charts.hidden = !each.charts.length;
-  built.seen.unobserve(made.charts);
-  built.seen.observe(made.charts); // charts are drawn when they come into sight
+  built.seen.unobserve(made.root);
+  built.seen.observe(made.root); // charts are drawn when they come into sight
 }
 
 /** Text as text, a figure with its value and unit. */

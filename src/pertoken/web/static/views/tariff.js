@@ -19,7 +19,7 @@ export function mount(root, app) {
   built = {
     controls: el("div", { class: "controls" }), file: el("div", { class: "file" }), inside: el("div", { class: "part" }),
     said: el("div"), cards: el("div", { class: "cards" }), ladder: el("div"), bars: el("div", { class: "charts two" }),
-    tenths: el("div", { class: "charts two" }), curve: el("div", { class: "charts" }), more: el("div"),
+    tenths: el("div", { class: "charts two tenths" }), curve: el("div", { class: "charts" }), more: el("div"),
   };
   root.append(built.controls, built.file, built.inside);
   return refresh(app);
