@@ -95,6 +95,10 @@ async function draw(mine, spec) {
     ast: true, renderer: "svg", actions: false, defaultStyle: false, tooltip: { disableDefaultStyle: true }, config: CONFIG,
   });
   Object.assign(mine, { view: found.view, shape, width });
+  if (made.width && !made.autosize) { // now its axis is known
+    const over = Number(mine.picture.querySelector("svg")?.getAttribute("width")) - width;
+    await found.view.width(made.width - over).runAsync();
+  }
   told(mine, spec);
 }
 
@@ -115,7 +119,7 @@ function fitted(spec, width) {
   const made = { ...bare, config: { axis: config?.axis ? { gridOpacity: config.axis.gridOpacity } : {} } };
   if (!spec.hconcat && !spec.vconcat && !spec.facet && width > 0) {
     const stepped = typeof spec.height === "object"; // cannot be fitted: leave room for its axis
-    made.width = stepped ? width - (spec.encoding?.y?.axis === null ? 16 : 140) : width;
+    made.width = stepped ? Math.round(width * 0.8) : width;
     if (!stepped) made.autosize = { type: "fit-x", contains: "padding" };
     made.config.legend = width < NARROW ? { orient: "bottom", columns: 2 } : { orient: "top" };
   }
