@@ -48,11 +48,12 @@ def _seconds(cost: Cost, token: str) -> Entry:
     """Accelerator-seconds of a million tokens."""
     each = getattr(cost.accelerator_s, token).scaled(MILLION)
     none = cost.tokens_per_request[token] <= 0
+    idle = " x paid over busy time" if cost._spread("value") != 1.0 else ""
     formula = (
         "what a first cached token would take; this traffic has none"
         if none
-        else "mean step x share charged to these tokens x accelerators of a replica's slice x paid over busy time"
-        " / (requests finished a step x tokens of a request) x 1,000,000"
+        else f"mean step x share charged to these tokens x accelerators of a slice{idle} / (requests finished a step x tokens of a"
+        " request) x 1,000,000"
     )
     name = f"accelerator-seconds of a million {NAMES[token]} tokens"
     return figure(name, each, "accelerator-s", formula, [] if none else _behind(cost, token))
