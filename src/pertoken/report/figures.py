@@ -52,8 +52,8 @@ def _seconds(cost: Cost, token: str) -> Entry:
     formula = (
         "what a first cached token would take; this traffic has none"
         if none
-        else f"mean step x share charged to these tokens x accelerators of a slice{idle} / (requests finished a step x tokens of a"
-        " request) x 1,000,000"
+        else f"mean step x share charged to these tokens x accelerators of a slice{idle} / (requests finished a step x tokens of"
+        " a request) x 1,000,000"
     )
     name = f"accelerator-seconds of a million {NAMES[token]} tokens"
     return figure(name, each, "accelerator-s", formula, [] if none else _behind(cost, token))
