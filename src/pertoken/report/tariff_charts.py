@@ -23,7 +23,7 @@ def _group_rows(by: str, view: Tariffs) -> Datasets:
     overs = [g.charge / g.cost - 1.0 for g in groups]
     return {
         f"{by}_tenths": [
-            {"group": f"{g.low:,.0f} to {g.high:,.0f}", "over": over, "at": i, "who": PAYS[over < 0]}
+            {"group": f"{g.low:,.0f} to {g.high:,.0f}", "over": over, "tenth": i + 1, "who": PAYS[over < 0]}
             for i, (g, over) in enumerate(zip(groups, overs, strict=True))
         ]
     }
@@ -31,23 +31,21 @@ def _group_rows(by: str, view: Tariffs) -> Datasets:
 
 def _bars(by: str, rows: Datasets) -> Any:
     alt = altair()
-    order = alt.EncodingSortField("at", order="ascending")
     found = [row["over"] for row in rows[f"{by}_tenths"]]
     ends = [min(0.0, *found), max(0.0, *found)]
     return alt.Chart(held(f"{by}_tenths")).mark_bar().encode(
-        x=alt.X("group:O", sort=order, title=f"{by} tokens of a request, a tenth of requests each",
-                axis=alt.Axis(labelAngle=-40)),
+        x=alt.X("tenth:O", title=f"tenths of requests, from short to long {by}", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("over:Q", title="pays over its cost", axis=alt.Axis(format="+%"), scale=alt.Scale(domain=ends)),
         color=alt.Color("who:N", title=None, legend=alt.Legend(orient="bottom"),
                         scale=alt.Scale(domain=list(PAYS), range=[COLOURS[2], COLOURS[1]])),
-        tooltip=[alt.Tooltip("group:O", title=f"{by} tokens"), alt.Tooltip("over:Q", title="pays over cost", format="+.1%")],
+        tooltip=[alt.Tooltip("group:N", title=f"{by} tokens"), alt.Tooltip("over:Q", title="pays over cost", format="+.1%")],
     )  # fmt: skip
 
 
 def _groups(by: str, view: Tariffs, rows: Datasets) -> Any:
     drawn = _bars(by, rows).properties(width=WIDTH, height=260)
     return titled(
-        drawn, f"Who pays for whom by {by} length: {view.shown}", headline(view.cost), view.cost.workload.lengths.origin
+        drawn, f"Who pays for whom, by {by} length", view.shown, headline(view.cost), view.cost.workload.lengths.origin
     )
 
 
@@ -76,18 +74,18 @@ def _curves(rows: Datasets) -> Any:
     alt = altair()
     names = list(dict.fromkeys(row["tariff"] for row in rows["lines"]))
     return alt.Chart(held("lines")).mark_line().encode(
-        x=alt.X("cost:Q", title="share of all cost, requests that pay least for theirs first", axis=alt.Axis(format="%")),
+        x=alt.X("cost:Q", title="share of cost, least paid first", axis=alt.Axis(format="%")),
         y=alt.Y("gap:Q", title="share of revenue still owed", axis=alt.Axis(format="%")),
-        color=alt.Color("tariff:N", title=None, sort=names, legend=alt.Legend(labelLimit=340, orient="bottom", columns=1),
+        color=alt.Color("tariff:N", title=None, sort=names, legend=alt.Legend(labelLimit=300, orient="bottom", columns=1),
                         scale=alt.Scale(domain=names, range=list(COLOURS))),
     ).properties(width=WIDTH, height=240)  # fmt: skip
 
 
-LORENZ = "Lorenz curve: its distance from equality, at most the share moved"
+LORENZ = ("What tariffs move", "Lorenz curves: their distance from equality, at most the share moved")
 
 
 def _lorenz(view: Tariffs, rows: Datasets) -> Any:
-    return titled(_curves(rows), LORENZ, headline(view.cost), view.cost.workload.lengths.origin)
+    return titled(_curves(rows), *LORENZ, headline(view.cost), view.cost.workload.lengths.origin)
 
 
 def _lorenz_said(view: Tariffs, rows: Datasets) -> str:  # noqa: ARG001
@@ -103,7 +101,9 @@ def _all(view: Tariffs, rows: Datasets) -> Any:
     """Bars by input and by output length, and curves below."""
     alt = altair()
     bars = [_bars(by, rows).properties(width=300, height=220) for by in ("input", "output")]
-    drawn = alt.vconcat(alt.hconcat(*bars), _curves(rows).properties(title=LORENZ)).resolve_scale(color="independent")
+    drawn = alt.vconcat(
+        alt.hconcat(*bars), _curves(rows).properties(title={"text": LORENZ[0], "subtitle": LORENZ[1]})
+    ).resolve_scale(color="independent")
     return titled(drawn, f"Who pays for whom: {view.shown}", headline(view.cost), view.cost.workload.lengths.origin)
 
 
