@@ -1,4 +1,4 @@
-# make run: the answer for Llama 3.1 70B on eight H100; make test: everything tested. Both make their own environment.
+# make run: the answer for Llama 3.1 70B on eight H100; make page: opens the page; make test: everything tested. They make their own environment.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,10 +6,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # OPERATORS: folder with the wheels that hold the operator tables, see docs/calibration.md
 OPERATORS ?= operators
 
-.PHONY: run test lint types docs bench calibrate waits energy clean
+.PHONY: run page test lint types docs bench calibrate waits energy clean
 
 run: $(VENV)/.runs
 	$(BIN)/pertoken price llama-3.1-70b --on 8xh100-sxm --dtype fp8 -o answer.json
+
+page: $(VENV)/.runs
+	$(PIP) -e ".[page]"
+	$(BIN)/pertoken serve --open
 
 test: $(VENV)/.tests
 	$(BIN)/python -m pytest
@@ -33,6 +37,8 @@ bench: $(VENV)/.tests
 	$(BIN)/python benchmarks/market.py
 	$(BIN)/python benchmarks/simulate.py
 	$(BIN)/python benchmarks/cold_start.py
+	$(BIN)/python benchmarks/serve_load.py
+	$(BIN)/python benchmarks/page.py
 
 calibrate: $(VENV)/.tests
 	$(PIP) -e ".[calibrate]"

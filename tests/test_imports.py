@@ -33,11 +33,13 @@ ORDER = (
     ("scenario",),
     ("simulation",),
     ("sweeping",),
-    ("cli", "web"),
+    ("cli",),
+    ("web",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 INNER = {name for names in ORDER[: ORDER.index(("sweep",)) + 1] for name in names}
 FACADES = {"__init__.py", "__main__.py"}
+UPWARD = {"cli/serve.py": "web"}  # the command that opens the page, which speaks through the commands
 NO_MODULES = {
     "io", "os", "pathlib", "sys", "time", "random", "socket", "subprocess", "shutil", "tempfile", "glob", "urllib", "http",
     "logging", "secrets", "uuid", "threading", "multiprocessing", "asyncio", "requests", "click", "rich", "importlib",
@@ -88,7 +90,7 @@ def faults(where: str, source: str) -> list[str]:
                 continue
             if len(parts) < 2 or parts[1] not in RANK:
                 found.append(f"{where}:{line} imports {module}, which has no place in the order")
-            elif parts[1] != home and RANK[parts[1]] >= RANK[home]:
+            elif parts[1] not in (home, UPWARD.get(where)) and RANK[parts[1]] >= RANK[home]:
                 found.append(f"{where}:{line} imports {module}, which comes after it")
         elif home in INNER and parts[0] in NO_MODULES:
             found.append(f"{where}:{line} imports {module}")
@@ -138,6 +140,7 @@ def test_files_are_short(where: str) -> None:
         ("cost.py", "from pertoken.catalog import files"),
         ("report/text.py", "from pertoken.catalog import files"),
         ("catalog/files.py", "from pertoken.cli import main"),
+        ("cli/price.py", "from pertoken.web import serve"),
         ("engine/ops.py", "from . import step"),
         ("engine/ops.py", "from pertoken.nowhere import x"),
         ("nowhere/ops.py", ""),

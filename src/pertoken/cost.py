@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pertoken.attribution.ledger import TOKENS, Entry, by_token, ledger
+from pertoken.attribution.ledger import TOKENS, Entry, by_token, ledgers
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
 from pertoken.explain.summary import Explained
@@ -73,27 +73,20 @@ class Cost(Explained):
     @cached_property
     def entries(self) -> dict[str, list[Entry]]:
         """Ledger of the mean step by case: 90% of measured steps took between low and high, or the roofline's bounds."""
-        return {case: self._ledger(self.operating.state, case) for case in CASES}
+        return ledgers(self.operating.state, self.deployment.interval("tpot"))
 
-    def _ledger(self, state: Steady, case: str) -> list[Entry]:
-        ends = self.deployment.interval("tpot")
-        if ends is None or case == "value":
-            return ledger(state, case)
-        factor = ends[0] if case == "low" else ends[1]
-        return [replace(entry, seconds=entry.seconds * factor) for entry in ledger(state)]
-
-    @property
+    @cached_property
     def utilisation(self) -> float:
         """Busy accelerator-seconds over paid ones."""
         return float(self.operating.state.busy) * self.operating.lanes_busy * self.paid_share
 
-    @property
+    @cached_property
     def requests_per_s(self) -> float:
         """Requests finished per second of paid time [1/s]."""
         state = self.operating.state
         return self.deployment.split.lanes * self.utilisation * float(state.finished / state.step_s)
 
-    @property
+    @cached_property
     def tokens_per_request(self) -> dict[str, float]:
         """Mean tokens of a request by kind [token]."""
         m = self.operating.moments
@@ -132,12 +125,17 @@ class Cost(Explained):
         moments = replace(self.workload.lengths.moments(0.01), width=own.width, accepted=own.accepted)
         return steady(self.deployment, moments, self.operating.state.finished), float(moments.cached)
 
+    @cached_property
+    def _lone_entries(self) -> dict[str, list[Entry]]:
+        """What cached tokens owe in that state, by case."""
+        return ledgers(self._lone[0], self.deployment.interval("tpot"), "cached")
+
     def _lone_cached(self, case: str) -> float:
         """Accelerator-seconds of a first cached token where the traffic has none [s]."""
         state, cached = self._lone
         if cached <= 0:  # prompts of one token have nothing to cache
             return 0.0
-        again = float(by_token(self._ledger(state, case))["cached"])
+        again = float(by_token(self._lone_entries[case])["cached"])
         return self.deployment.split.tp * self._spread(case) * again / (float(state.finished) * cached)
 
     @cached_property
@@ -159,7 +157,7 @@ class Cost(Explained):
             raise PertokenError(self.rate_missing)
         return self.rate.usd_per_second
 
-    @property
+    @cached_property
     def per_million(self) -> PerToken:
         """Dollars per million tokens [$]. Raises a sentence when there is no rate."""
         return self.usd.scaled(MILLION)
@@ -238,7 +236,7 @@ class Cost(Explained):
         draw = self.draw or board(self.deployment.accelerator)
         return Meter(self.deployment, self.operating.state, draw, self.site) if draw else None
 
-    @property
+    @cached_property
     def joules(self) -> PerToken | None:
         """Joules of the accelerators per token, shared as the money is; None when no power is known [J]."""
         if self.meter is None:
@@ -258,7 +256,7 @@ class Cost(Explained):
             return 0.0
         return replace(self.meter, state=self._lone[0]).by_token["cached"] / self._lone[1]
 
-    @property
+    @cached_property
     def facility_joules(self) -> PerToken | None:
         """Joules at the facility's meter per token: host and cooling included [J]."""
         return self.joules.scaled(self.site.factor) if self.joules else None
@@ -268,7 +266,7 @@ class Cost(Explained):
         """Joules at the facility's meter that idle accelerators draw in an hour [J]."""
         return self.idle_s * self.meter.idle_watts * self.site.factor if self.meter else 0.0
 
-    @property
+    @cached_property
     def grams(self) -> PerToken | None:
         """CO2e per token: electricity, and the making of the machines where asked for; None when unknown [g]."""
         joules, each = self.facility_joules, self.site.grams_per_joule
@@ -392,6 +390,8 @@ def price_deployment(
             " accelerators are; leave one out"
         )
     found = Cost(deployment, workload, operate(deployment, workload, moments), rate, paid_share, basis, **notes)
-    if rate is None or found.meter is None:
-        return found
-    return replace(found, rate=rate.drawing(found.meter.busy_watts * found.site.factor))
+    if rate is None or rate.usd_per_joule == 0.0 or found.meter is None:
+        return found  # no price that depends on what is drawn
+    priced = replace(found, rate=rate.drawing(found.meter.busy_watts * found.site.factor))
+    vars(priced)["meter"] = found.meter  # of no rate, and read already
+    return priced

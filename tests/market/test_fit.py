@@ -57,6 +57,18 @@ def test_the_fit_is_that_of_a_linear_program(form: str, seed: int) -> None:
     assert (columns @ prices).sum() == pytest.approx(cost.sum(), rel=1e-9)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_many_requests_are_fitted_to_some_of_them_and_judged_on_all(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests, cost = drawn(7, 20_000)
+    whole = fitted(requests, cost, form)
+    monkeypatch.setattr("pertoken.market.fit.MOST", 5000)
+    part = fitted(requests, cost, form)
+    paid = part.tariff.charge(requests)
+    assert paid.sum() == pytest.approx(cost.sum(), rel=1e-9)
+    assert part.moved == pytest.approx(np.abs(paid - cost).sum() / 2 / cost.sum(), rel=1e-9)
+    assert whole.moved <= part.moved * (1 + 1e-5) and part.moved < 1.03 * whole.moved
+
+
 @settings(max_examples=40)
 @given(st.integers(0, 10_000), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
 def test_nothing_on_a_grid_moves_less(seed: int, a: float, b: float) -> None:

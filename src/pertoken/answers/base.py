@@ -74,11 +74,14 @@ class Asked:
 
     def command(self, name: str, *more: str) -> str:
         """The command line that asks ``pertoken NAME`` of the same case."""
-        knobs = dict(self.cost.scenario)
-        model = str(knobs.pop("model", self.cost.deployment.model.name))
-        order = sorted(knobs, key=list(KNOBS).index)
-        given = [part for key in order for part in ("--" + key.replace("_", "-"), _written(knobs[key]))]
-        return shlex.join(["pertoken", name, model, *given, *more])
+        return line_of(name, {"model": self.cost.deployment.model.name, **self.cost.scenario}, *more)
+
+
+def line_of(name: str, knobs: Mapping[str, Any], *more: str) -> str:
+    """A command line of knobs, as one would type it."""
+    order = sorted((key for key in knobs if key != "model"), key=list(KNOBS).index)
+    given = [part for key in order for part in ("--" + key.replace("_", "-"), _written(knobs[key]))]
+    return shlex.join(["pertoken", name, str(knobs["model"]), *given, *more])
 
 
 def _written(value: Any) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 from pertoken.answers.base import PARAGRAPH, Answer, Row
 from pertoken.cost import Cost
 from pertoken.errors import PertokenError
-from pertoken.report.charts import PICTURES, picture
 from pertoken.report.document import clean
 from pertoken.report.export import write_whole
 from pertoken.report.place import place
+from pertoken.report.svg import PICTURES, picture
 from pertoken.report.text import bullets, headline, plain, table, wrap
 
 TITLE = "Nine questions about the price of a token"

@@ -29,9 +29,9 @@ def along(asked: Asked) -> Answer:
     text = PARAGRAPH.join(part for part in (text, *more) if part)
 
     def draw() -> Any:
-        from pertoken.report import charts
+        from pertoken.report import positions
 
-        return charts.position([Curve(cost)])
+        return positions.position([Curve(cost)])
 
     return Answer(
         4,

@@ -79,6 +79,11 @@ def requests(cost: Cost) -> Requests:
     return Requests(inputs - found, outputs, upto(inputs) - upto(found), first + later)
 
 
+def offs(found: Requests) -> list[float]:
+    """What flat prices charge each group over its cost, less 1, from short to long [1]."""
+    return [float(found.charged[g].sum() / found.cost[g].sum() - 1.0) for g in found.groups()]
+
+
 def _whole(last: float) -> Array:
     """Whole numbers from 1 to ``last``, all of them or a grid."""
     return np.arange(1.0, last + 1.0) if last <= EVERY else np.unique(np.concatenate((grid(last, 20_000), [last])))
@@ -115,12 +120,11 @@ def subsidies(asked: Asked) -> Answer:
             f" lengths that differ, with --trace or {example}."
         )
         return Answer(5, question, text, words, (), command, deeper)
-    groups = found.groups()
-    offs = [float(found.charged[g].sum() / found.cost[g].sum() - 1.0) for g in groups]
+    groups, over = found.groups(), offs(found)
     text = sentence(
-        _verdict(offs), _method(words, found), _ends(words, found, groups, offs), _moved(words, found, cost)
+        _verdict(over), _method(words, found), _ends(words, found, groups, over), _moved(words, found, cost)
     )
-    return Answer(5, question, text, words, _table(words, found, groups, offs), command, deeper, _chart(cost, offs))
+    return Answer(5, question, text, words, _table(words, found, groups, over), command, deeper, _chart(cost, over))
 
 
 def _verdict(offs: list[float]) -> str:

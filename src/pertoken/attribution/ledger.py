@@ -88,6 +88,8 @@ def ledger(state: Steady, case: str = "value") -> list[Entry]:
     case : str
         ``value``, or ``low`` and ``high`` for the roofline's bounds; a bound scales all entries of a kind of step alike.
     """
+    if case == "value":
+        return [entry for ops in by_operation(state) for entries in ops for entry in entries]
     return [
         entry
         for kind in state.kinds
@@ -95,6 +97,38 @@ def ledger(state: Steady, case: str = "value") -> list[Entry]:
         for op in kind.ops
         for entry in split(op, factor)
     ]
+
+
+def by_operation(state: Steady) -> list[list[list[Entry]]]:
+    """Entries of each operation of each kind of step, worked out once: money and energy both follow from them."""
+    kept: dict[str, Any] = vars(state)  # beside the fields, as a cached property's value
+    if "by_operation" not in kept:
+        kept["by_operation"] = [[list(split(op, kind.share)) for op in kind.ops] for kind in state.kinds]
+    found: list[list[list[Entry]]] = kept["by_operation"]
+    return found
+
+
+def ledgers(state: Steady, ends: tuple[float, float] | None, token: str = "") -> dict[str, list[Entry]]:
+    """Ledgers by case: low and high are measured over predicted seconds at the ends, or where none are known the bounds.
+
+    Parameters
+    ----------
+    state : Steady
+        The state.
+    ends : tuple of (float, float) or None
+        Factors on all seconds.
+    token : str
+        Entries of this kind of token alone; of all if empty.
+    """
+
+    def kept(entries: list[Entry]) -> list[Entry]:
+        return [e for e in entries if e.token == token] if token else entries
+
+    value = kept(ledger(state))
+    if ends is None:
+        return {"value": value, "low": kept(ledger(state, "low")), "high": kept(ledger(state, "high"))}
+    low, high = ([Entry(e.token, e.part, e.group, e.name, e.seconds * end) for e in value] for end in ends)
+    return {"value": value, "low": low, "high": high}
 
 
 def by_token(entries: Iterable[Entry]) -> dict[str, Number]:

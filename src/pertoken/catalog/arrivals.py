@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pertoken.catalog import traces
-from pertoken.catalog.files import ROOT
+from pertoken.catalog.files import ROOT, own
 from pertoken.errors import PertokenError
 from pertoken.serving.columns import INPUT, OUTPUT
 from pertoken.serving.lengths import MOST_TOKENS
@@ -204,9 +204,9 @@ def load_traffic(text: str) -> Traffic:
         when, inputs, outputs = table[:, 0], table[:, 1].astype(np.int32), table[:, 2].astype(np.int32)
         order = np.argsort(when, kind="stable")
         return Traffic(when[order], inputs[order], outputs[order], f"trace {text}, {len(table):,} requests")
-    path = Path(text).expanduser()
+    path = own(text)
     try:
-        if path.is_file():
+        if path and path.is_file():
             if path.suffix.lower() not in READERS:
                 raise PertokenError(f"{path.name[:60]!r} has no known form; end it in {', '.join(READERS)}")
             return _Reader(path, READERS[path.suffix.lower()](path)).traffic()

@@ -7,6 +7,8 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,46 @@ def unknown(kind: str, text: str, hint: str = "") -> PertokenError:
     )
 
 
+# folder of uploads where names come from strangers; None where they are a user's own, who may name any file
+_UPLOADS: ContextVar[Path | None] = ContextVar("uploads", default=None)
+UPLOAD = re.compile(r"upload:([0-9a-f]{32})")
+
+
+@contextmanager
+def closed(uploads: Path) -> Iterator[None]:
+    """Within it names mean entries of the catalog or ``upload:ID``, and no path that someone names is looked at."""
+    token = _UPLOADS.set(uploads)
+    try:
+        yield
+    finally:
+        _UPLOADS.reset(token)
+
+
+def own(text: str) -> Path | None:
+    """The file that a user's text names; None where it may name none, see `closed`.
+
+    Raises
+    ------
+    PertokenError
+        When an upload is there no more.
+    """
+    uploads = _UPLOADS.get()
+    if uploads is None:
+        return Path(text).expanduser()
+    found = UPLOAD.fullmatch(text.strip())
+    if not found:
+        return None
+    path = next(iter(sorted((uploads / found[1]).glob("*"))), None)
+    if path is None:
+        raise PertokenError(f"{text[:60]!r} is kept no more; upload the file again")
+    return path
+
+
+def shown(path: Path) -> str:
+    """A file in an error: an upload by its name alone."""
+    return path.name if _UPLOADS.get() else str(path)[-120:]
+
+
 def read_text(path: Path) -> str:
     """A user's text file, at most 8 MiB of UTF-8.
 
@@ -62,18 +104,18 @@ def read_text(path: Path) -> str:
     PertokenError
         When it cannot be read as such.
     """
-    shown = str(path)[-120:]
+    where = shown(path)
     try:
         if not path.is_file():
-            raise PertokenError(f"{shown!r} is not a file; check the path")
+            raise PertokenError(f"{where!r} is not a file; check the path")
         if path.stat().st_size > MOST_BYTES:
             size = path.stat().st_size
-            raise PertokenError(f"{shown!r} has {size:,} bytes; at most {MOST_BYTES:,} are read: give a smaller file")
+            raise PertokenError(f"{where!r} has {size:,} bytes; at most {MOST_BYTES:,} are read: give a smaller file")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise PertokenError(f"{shown!r} is not UTF-8 text (byte {error.start}); give a text file") from error
+        raise PertokenError(f"{where!r} is not UTF-8 text (byte {error.start}); give a text file") from error
     except OSError as error:
-        raise PertokenError(f"{shown!r} cannot be read: {error.strerror}; give a file that can") from error
+        raise PertokenError(f"{where!r} cannot be read: {error.strerror}; give a file that can") from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -81,20 +123,20 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PertokenError(f"{str(path)[-120:]!r} is not TOML: {str(error)[:120]}; mend it there") from error
+        raise PertokenError(f"{shown(path)!r} is not TOML: {str(error)[:120]}; mend it there") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object."""
-    shown, text = str(path)[-120:], read_text(path)
+    where, text = shown(path), read_text(path)
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise PertokenError(f"{shown!r} is not JSON: {error.msg} at line {error.lineno}; mend it there") from error
+        raise PertokenError(f"{where!r} is not JSON: {error.msg} at line {error.lineno}; mend it there") from error
     except (RecursionError, ValueError) as error:
-        raise PertokenError(f"{shown!r} is not readable JSON: {str(error)[:80]}; give a config.json") from error
+        raise PertokenError(f"{where!r} is not readable JSON: {str(error)[:80]}; give a config.json") from error
     if not isinstance(found, dict):
-        raise PertokenError(f"{shown!r} holds a JSON {type(found).__name__}; a config.json holds an object")
+        raise PertokenError(f"{where!r} holds a JSON {type(found).__name__}; a config.json holds an object")
     return found
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pertoken.catalog import files
@@ -15,6 +14,7 @@ from pertoken.engine.calibration import Calibration, calibration_from_dict
 from pertoken.engine.efficiency import Efficiency, efficiency_from_dict
 from pertoken.engine.profile import Profile, profile_from_dict
 from pertoken.engine.transfer import Chooser
+from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator, accelerator_from_dict
 
 Entry = TypeVar("Entry")
@@ -30,8 +30,8 @@ _NEAREST = {
 
 def _load(kind: str, text: str, read: Callable[[Mapping[str, Any], str], Entry], hint: str = "") -> Entry:
     """An entry by catalog name or alias, or from a TOML file of the user's own."""
-    if text.endswith(".toml"):
-        path = Path(text).expanduser()
+    path = files.own(text) if text.endswith(".toml") else None
+    if path:
         return read(files.read_toml(path), path.name)
     name = files.find_name(kind, text)
     if name is None:
@@ -109,7 +109,11 @@ def load_efficiency(name: str) -> Efficiency:
 
 def load_calibration(text: str) -> Calibration:
     """A user's own calibration from its TOML file."""
-    path = Path(text).expanduser()
+    path = files.own(text)
+    if path is None:
+        raise PertokenError(
+            f"efficiency {text[:60]!r} is no name of the catalog; calibrations are read by the command alone"
+        )
     return calibration_from_dict(files.read_toml(path), path.name)
 
 

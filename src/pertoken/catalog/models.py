@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ def from_entry(table: Mapping[str, Any]) -> Checkpoint:
     )
 
 
+@lru_cache(64)
+def _entry(name: str) -> Checkpoint:
+    return from_entry(files.entry("models", name))
+
+
 def _from_files(config: Path, name: str = "") -> Checkpoint:
     beside = [
         config.parent / "hf_quant_config.json",
@@ -49,6 +55,22 @@ def _in_local_cache(name: str) -> Path | None:
     hub = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
     configs = list((hub / f"models--{name.replace('/', '--')}").glob("snapshots/*/config.json"))
     return max(configs, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _of_user(text: str) -> Checkpoint | None:
+    """A model from a file of the user's, if the text names one."""
+    path = files.own(text)
+    if path is None:
+        return None
+    try:
+        if path.is_dir():
+            return _from_files(path / "config.json")
+        if path.is_file() or path.suffix == ".json":
+            return _from_files(path)
+    except OSError as error:
+        raise PertokenError(f"model path {text[:60]!r} cannot be read: {error.strerror}; give another") from error
+    local = _in_local_cache(text)
+    return _from_files(local, text) if local else None
 
 
 def is_closed(text: str) -> bool:
@@ -73,18 +95,10 @@ def load_checkpoint(text: str) -> Checkpoint:
         raise PertokenError(f"model {text[:60]!r} is no name or path; see: pertoken list models")
     name = files.find_name("models", text)
     if name:
-        return from_entry(files.entry("models", name))
-    path = Path(text).expanduser()
-    try:
-        if path.is_dir():
-            return _from_files(path / "config.json")
-        if path.is_file() or path.suffix == ".json":
-            return _from_files(path)
-    except OSError as error:
-        raise PertokenError(f"model path {text[:60]!r} cannot be read: {error.strerror}; give another") from error
-    local = _in_local_cache(text)
-    if local:
-        return _from_files(local, text)
+        return _entry(name)
+    found = _of_user(text)
+    if found:
+        return found
     if is_closed(text):
         raise PertokenError(
             f"{text[:60]!r}: weights unpublished, so its cost cannot be computed from shapes; see its offers with pertoken market"

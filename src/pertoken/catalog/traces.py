@@ -6,14 +6,14 @@ import csv
 import gzip
 import json
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pertoken.catalog.files import ROOT
+from pertoken.catalog.files import ROOT, UPLOAD, own
 from pertoken.errors import PertokenError
 from pertoken.serving.columns import added, pick
 from pertoken.serving.lengths import MOST_TOKENS, Lengths
@@ -123,6 +123,14 @@ def _at_most(rows: Iterator[tuple[Any, ...]], where: str) -> Iterator[tuple[Any,
         yield row
 
 
+def _read(path: Path, prefix_cache: float | None) -> Lengths:
+    read = _json_rows if path.suffix.lower() in (".jsonl", ".ndjson") else _rows
+    return _from_rows(read(lines(path), path.name, prefix_cache), path.name)
+
+
+_uploaded = lru_cache(4)(_read)  # the file of an upload's ID never changes, and each move of a slider asks for it
+
+
 def load_lengths(text: str, prefix_cache: float | None = None) -> Lengths:
     """Lengths of a shipped trace by name, or of a CSV or JSONL file; read line by line.
 
@@ -140,11 +148,10 @@ def load_lengths(text: str, prefix_cache: float | None = None) -> Lengths:
     """
     if text in names():
         return _shipped(text, prefix_cache)
-    path = Path(text).expanduser()
+    path = own(text)
     try:
-        if path.is_file():
-            read = _json_rows if path.suffix.lower() in (".jsonl", ".ndjson") else _rows
-            return _from_rows(read(lines(path), path.name, prefix_cache), path.name)
+        if path and path.is_file():
+            return (_uploaded if UPLOAD.fullmatch(text.strip()) else _read)(path, prefix_cache)
     except OSError as error:
         raise PertokenError(f"trace {text[:60]!r} cannot be read: {error.strerror}; give another") from error
     raise PertokenError(

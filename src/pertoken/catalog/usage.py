@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pertoken.catalog.files import own
 from pertoken.catalog.traces import lines
 from pertoken.errors import PertokenError
 from pertoken.serving.columns import added, pick
@@ -70,9 +71,9 @@ def read_usage(text: str) -> Usage:
     PertokenError
         With the line, when a figure is missing, negative or no number; nothing is skipped.
     """
-    path = Path(text).expanduser()
+    path = own(text)
     try:
-        if not path.is_file():
+        if path is None or not path.is_file():
             raise PertokenError(
                 f"--usage {text[-80:]!r} is no file; give a CSV with input, cached and output tokens a day"
             )

@@ -17,6 +17,7 @@ from pertoken.cli.explain import explain
 from pertoken.cli.market import market
 from pertoken.cli.measure import measure
 from pertoken.cli.options import WHAT_IF, complete, complete_what_if, knob_options, read_cases
+from pertoken.cli.serve import serve
 from pertoken.cli.simulate import simulate
 from pertoken.cli.validate import validate
 from pertoken.errors import PertokenError
@@ -182,6 +183,7 @@ cli.add_command(curve)
 cli.add_command(market)
 cli.add_command(measure)
 cli.add_command(simulate)
+cli.add_command(serve)
 
 
 def run() -> None:

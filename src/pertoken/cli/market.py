@@ -166,7 +166,7 @@ def _shown(views: Sequence[View], form: str) -> str:
 def _write(path: Path, views: Sequence[View]) -> None:
     """A file by its suffix, whole or not at all."""
     from pertoken.report import export
-    from pertoken.report.charts import PICTURES, picture
+    from pertoken.report.svg import PICTURES, picture
 
     suffix = path.suffix.lower()
     if suffix in PICTURES:

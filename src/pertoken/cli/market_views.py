@@ -268,6 +268,7 @@ def _bill(asked: Asked, cost: Cost, price: float) -> Bill | None:
 
 
 def _tariffs(case: Mapping[str, Any], asked: Asked) -> View:
+    from pertoken.market.fit import MOST
     from pertoken.report.market_tariffs import Tariffs
 
     chosen = [offers.find(name, asked.day, asked.own) for name in asked.offers]
@@ -276,6 +277,10 @@ def _tariffs(case: Mapping[str, Any], asked: Asked) -> View:
         raise PertokenError(cost.rate_missing)
     written = asked.written if asked.written is not None else float(float(cost.operating.moments.cached) > 0)
     notes = []
+    if (count := cost.workload.lengths.input.size) >= 2 * MOST:
+        notes.append(
+            f"prices fitted to one in {count // MOST:,} of the {count:,} requests, spread by length, and judged on all"
+        )
     if float(cost.operating.moments.output) > float(cost.operating.moments.input):
         notes.append("outputs are longer than inputs in the mean: check that the trace's columns are not swapped")
     return Tariffs(cost, chosen, asked.form, written, _patient(case, cost), (*notes, *cost.assumed))

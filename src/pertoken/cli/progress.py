@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import click
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who hears how far a run is, in place of a terminal; the command's ``obj``."""
+
+    tell: Callable[[Mapping[str, Any]], None]
 
 
 class Progress:
@@ -20,13 +30,18 @@ class Progress:
     def __init__(self, what: str) -> None:
         self.what, self.start, self.shown = what, time.monotonic(), 0.0
         self.on = sys.stderr.isatty()
+        self.listener = click.get_current_context().find_object(Listener)
 
     def __call__(self, share: float) -> None:
         """Show that this share is done."""
         now = time.monotonic()
-        if not self.on or now - self.shown < 0.2:
+        if not (self.on or self.listener) or now - self.shown < 0.2:
             return
         left = (now - self.start) * (1.0 - share) / share if share > 0.01 else None
+        if self.listener:
+            self.shown = now
+            self.listener.tell({"progress": share, "left_s": left})
+            return
         self._show(f"{self.what} [{'#' * int(30 * share):30}] {share:4.0%}{_left(left)}")
 
     def cells(self, done: int, left: int) -> None:

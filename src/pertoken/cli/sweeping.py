@@ -13,10 +13,10 @@ from pertoken.cli.progress import Progress, first_use
 from pertoken.errors import PertokenError
 from pertoken.report import simulation_cases as report
 from pertoken.report import simulation_charts as charts
-from pertoken.report.charts import PICTURES, picture
 from pertoken.report.export import as_html, as_markdown, write_whole
 from pertoken.report.place import place
 from pertoken.report.simulation_cases import Row
+from pertoken.report.svg import PICTURES, picture
 from pertoken.report.text import plain
 from pertoken.simulation import check
 from pertoken.sweeping.cells import Cell, make_folder, run_cells

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from pertoken.attribution.ledger import TOKENS, split
+from pertoken.attribution.ledger import TOKENS, Entry, by_operation
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.roofline import Timed
 from pertoken.errors import PertokenError
@@ -126,9 +126,14 @@ def relative_peaks(deployment: Deployment) -> dict[str, float]:
     return found
 
 
-def _of_op(op: Timed, share: Number, draw: Draw, relative: float) -> Iterable[Joules]:
+def _is_zero(figure: Number) -> bool:
+    """Whether a figure, or each of an array, is 0."""
+    return figure == 0.0 if isinstance(figure, float) else not np.any(figure != 0.0)
+
+
+def _of_op(op: Timed, owed: Iterable[Entry], share: Number, draw: Draw, relative: float) -> Iterable[Joules]:
     """Floor by seconds; bytes and FLOP by tokens."""
-    for e in split(op, share):
+    for e in owed:
         yield Joules(e.token, e.part, e.group, e.name, draw.active.value * e.seconds)
     work, count = op.work, op.count * share
     moved = {"weights": work.weight_bytes, "kv": work.kv_bytes, "activations": work.activation_bytes}
@@ -137,19 +142,24 @@ def _of_op(op: Timed, share: Number, draw: Draw, relative: float) -> Iterable[Jo
     spent = {part: count * size * draw.byte.value for part, size in moved.items()} | {"compute": arithmetic - again}
     everyone = np.maximum(op.input_tokens + op.output_tokens, 1e-30)
     for token, tokens in (("input", op.input_tokens), ("output", op.output_tokens)):
-        for part, joules in spent.items():
-            yield Joules(token, part, op.group, op.name, joules * tokens / everyone)
+        if not _is_zero(tokens):
+            for part, joules in spent.items():
+                yield Joules(token, part, op.group, op.name, joules * tokens / everyone)
     yield Joules("cached", "compute", op.group, op.name, again)
 
 
-def _of_kind(kind: StepKind, draw: Draw, relative: Mapping[str, float]) -> Iterable[Joules]:
+def _of_kind(kind: StepKind, owed: list[list[Entry]], draw: Draw, relative: Mapping[str, float]) -> Iterable[Joules]:
     """One kind of step, capped."""
-    entries = [e for op in kind.ops for e in _of_op(op, kind.share, draw, relative.get(op.name, 1.0))]
+    entries = [
+        e
+        for op, seconds in zip(kind.ops, owed, strict=True)
+        for e in _of_op(op, seconds, kind.share, draw, relative.get(op.name, 1.0))
+    ]
     total = sum((e.joules for e in entries), start=np.asarray(0.0))
     most = draw.cap.value * kind.share * kind.seconds
     factor = np.minimum(1.0, most / np.maximum(total, 1e-300))
     for e in entries:
-        if np.any(e.joules != 0):
+        if not _is_zero(e.joules):
             yield Joules(e.token, e.part, e.group, e.name, e.joules * factor)
     waited = kind.share * kind.step.emitted * draw.wait.value
     yield Joules("output", "overhead", "host", "wait", waited * draw.active.value)
@@ -158,7 +168,8 @@ def _of_kind(kind: StepKind, draw: Draw, relative: Mapping[str, float]) -> Itera
 def ledger_joules(deployment: Deployment, state: Steady, draw: Draw) -> list[Joules]:
     """All entries of a steady state; they sum to the mean step's energy on one accelerator [J]."""
     relative = relative_peaks(deployment)
-    return [e for kind in state.kinds for e in _of_kind(kind, draw, relative)]
+    each = zip(state.kinds, by_operation(state), strict=True)
+    return [e for kind, owed in each for e in _of_kind(kind, owed, draw, relative)]
 
 
 def joules_by_token(entries: Iterable[Joules]) -> dict[str, Number]:

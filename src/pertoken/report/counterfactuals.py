@@ -29,7 +29,7 @@ def _moves(before: Cost, after: Cost) -> str:
     return "; ".join(f"{short.get(token, token)} {old}>{new}" for token, old, new in pairs if old != new)
 
 
-def _rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
+def rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
     """Heads, the case as it is, and a row for each outcome."""
     first = outcomes[0]
     unit = "$" if first.priced else "s"
@@ -41,14 +41,14 @@ def _rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
     base = first.figures(first.before)
     names = ("input_blended", "output", "request")
     now = [cell for name in names for cell in (money(base[name]), "")]
-    rows = [heads, ["  as it is", *now, ""]]
+    found = [heads, ["  as it is", *now, ""]]
     for outcome in outcomes:
         if outcome.after is not None:
             cost = outcome.after.cost
             new = outcome.figures(cost)
             cells = [cell for name in names for cell in (money(new[name]), _change(base[name], new[name]))]
-            rows.append([f"  {outcome.name}", *cells, _moves(outcome.before, cost)])
-    return rows
+            found.append([f"  {outcome.name}", *cells, _moves(outcome.before, cost)])
+    return found
 
 
 def _beyond(before: Cost, after: Cost) -> str:
@@ -64,7 +64,7 @@ def _beyond(before: Cost, after: Cost) -> str:
 
 def as_text(outcomes: Sequence[Outcome]) -> str:
     """The table, then what each row assumes, and which could not apply."""
-    lines = table(_rows(outcomes), left=(0, 7))
+    lines = table(rows(outcomes), left=(0, 7))
     before = outcomes[0].before
     bound = ", ".join(
         f"{token} by {name} ({share:.0%})" for token in TOKENS for name, share in [binding(before, token)]

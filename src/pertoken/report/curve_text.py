@@ -38,11 +38,12 @@ def columns(at: At) -> dict[str, Any]:
     return {name: found[name] for name in HEADS if np.any(found[name])}
 
 
-def _money(curve: Curve, value: float) -> str:
+def amount(curve: Curve, value: float) -> str:
+    """An amount with its unit."""
     return format_money(value) if curve.cost.rate else f"{format_number(value, 4)} s"
 
 
-def _cell(curve: Curve, value: float) -> str:
+def cell(curve: Curve, value: float) -> str:
     """An amount in a column whose head has the unit."""
     return format_money(value) if curve.cost.rate else format_number(value, 4)
 
@@ -56,13 +57,14 @@ def _table(curve: Curve, token: str) -> list[str]:
     extra = ["mean to it", "to flat"] if curve.cumulative else []
     rows = [[f"{token} token", "$/M" if curve.cost.rate else "s/M", *extra, *(HEADS[p] for p in parts)]]
     for i, position in enumerate(n):
-        mean = [_cell(curve, means[i]), _off(means[i] / curve.flat[token])] if curve.cumulative else []
-        cells = [_cell(curve, parts[p][i]) if parts[p][i] else "" for p in parts]
-        rows.append([f"{position:,.0f}", _cell(curve, at.value[i]), *mean, *cells])
+        mean = [cell(curve, means[i]), off(means[i] / curve.flat[token])] if curve.cumulative else []
+        cells = [cell(curve, parts[p][i]) if parts[p][i] else "" for p in parts]
+        rows.append([f"{position:,.0f}", cell(curve, at.value[i]), *mean, *cells])
     return ["  " + line for line in table(rows, left=())]
 
 
-def _off(ratio: float) -> str:
+def off(ratio: float) -> str:
+    """How far a ratio is from 1."""
     return f"{ratio - 1.0:+.0%}" if ratio < 10.0 else f"{ratio:,.0f} x"
 
 
@@ -104,14 +106,14 @@ def sentences(curve: Curve) -> list[str]:
 
 def _flat(curve: Curve, token: str) -> str:
     """How far one price for all positions is from the truth."""
-    off, length = curve.off(token), "a prompt" if token == "input" else "an answer"
+    wrong, length = curve.off(token), "a prompt" if token == "input" else "an answer"
     clauses = []
-    if off["below_upto"]:
-        clauses.append(f"over {OFF:.0%} less up to {off['below_upto']:,} tokens")
-    if off["above_from"]:
-        clauses.append(f"over {OFF:.0%} more from {off['above_from']:,} tokens on")
-    clauses.append(f"{_off(off['at_last'] + 1.0)} at {curve.last(token):,}")
-    flat = _money(curve, curve.flat[token])
+    if wrong["below_upto"]:
+        clauses.append(f"over {OFF:.0%} less up to {wrong['below_upto']:,} tokens")
+    if wrong["above_from"]:
+        clauses.append(f"over {OFF:.0%} more from {wrong['above_from']:,} tokens on")
+    clauses.append(f"{off(wrong['at_last'] + 1.0)} at {curve.last(token):,}")
+    flat = amount(curve, curve.flat[token])
     return f"Against one flat {token} price of {flat}, a token of {length} costs {', '.join(clauses)}."
 
 
@@ -161,7 +163,7 @@ def comparison(curves: Sequence[Curve]) -> str:
         rows = [[f"{token} token, $/M" if curves[0].cost.rate else f"{token} token, s/M", *heads]]
         for n in shown:
             cells = [
-                _cell(curve, float(curve.at(token, np.array([n])).value[0])) if n <= curve.last(token) else ""
+                cell(curve, float(curve.at(token, np.array([n])).value[0])) if n <= curve.last(token) else ""
                 for curve in curves
             ]
             rows.append([f"{n:,.0f}", *cells])

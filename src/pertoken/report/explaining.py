@@ -19,8 +19,8 @@ DEPTH = 3
 DEEPEST = 5  # request, token, steps, operation, part, facts
 SMALL = 0.01  # of the whole; smaller branches of a node are shown together,
 KEPT = 3  # but for so many of each node
-_OF = re.compile(r"; (?=[A-Za-z_]{1,8}: )")
-_NAMED = re.compile(r"([A-Za-z_]{1,8}): ")
+OF = re.compile(r"; (?=[A-Za-z_]{1,8}: )")
+NAMED = re.compile(r"([A-Za-z_]{1,8}): ")
 
 
 def depth_help() -> str:
@@ -50,7 +50,7 @@ def value(number: float, unit: str) -> str:
     return f"{number:,.4g}" + ("" if unit == "1" else f" {unit}")
 
 
-def _money(tree: Tree, seconds: float) -> str:
+def money(tree: Tree, seconds: float) -> str:
     """Of a million requests."""
     if tree.usd_per_second is None:
         return f"{seconds * MILLION:,.4g} s"
@@ -66,8 +66,8 @@ class _Sources:
     def mark(self, source: str) -> str:
         """``[1]``, or ``W [1], e_m [2]`` where a source names what it is of."""
         marks = []
-        for part in _OF.split(source) if source else []:
-            of = _NAMED.match(part)
+        for part in OF.split(source) if source else []:
+            of = NAMED.match(part)
             text = part[of.end() :] if of else part
             number = self.numbers.setdefault(text, len(self.numbers) + 1)
             marks.append(f"{of[1]} [{number}]" if of else f"[{number}]")
@@ -93,7 +93,7 @@ def _rows(tree: Tree, node: Node, depth: int, sources: _Sources, at: int = 0) ->
     """Rows of the table (name, money, share), and lines of facts as plain text."""
     whole = tree.root.seconds
     rows: list[list[str] | str] = [
-        ["  " * at + label(node.name), _money(tree, node.seconds), f"{node.seconds / whole:.1%}"]
+        ["  " * at + label(node.name), money(tree, node.seconds), f"{node.seconds / whole:.1%}"]
     ]
     if depth >= DEEPEST:
         rows += sources.notes(node, "  " * at + "    ")
@@ -105,7 +105,7 @@ def _rows(tree: Tree, node: Node, depth: int, sources: _Sources, at: int = 0) ->
             rows += _rows(tree, child, depth, sources, at + 1)
     if len(small) >= 2:
         rest = sum(c.seconds for c in small)
-        rows.append(["  " * (at + 1) + f"{len(small)} smaller", _money(tree, rest), f"{rest / whole:.1%}"])
+        rows.append(["  " * (at + 1) + f"{len(small)} smaller", money(tree, rest), f"{rest / whole:.1%}"])
     return rows
 
 

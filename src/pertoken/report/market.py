@@ -109,29 +109,30 @@ class Hosts:
         head = headline(self.cost) if self.cost else f"{self.model}: {self.missing}"
         lines = [
             *wrap(head, "", "  "),
-            *wrap(f"{self.source}; a mean request: {self._mix()}{self._usd()}", "  ", "  "),
+            *wrap(f"{self.source}; {self.about()}", "  ", "  "),
             "",
-            *("  " + line for line in table([self._heads(), *self._lines()])),
+            *("  " + line for line in table([self.heads(), *self.lines()])),
             "",
             *(line for sentence in self.sentences() for line in wrap(sentence, "", "  ")),
         ]
         lines += ["", "assumed (give it to change it)", *bullets(self.assumed)] if self.assumed else []
         return plain("\n".join(lines) + "\n")
 
-    def _mix(self) -> str:
-        return about_mix(self.mix, [row.offer for row in self.compared])
-
-    def _usd(self) -> str:
+    def about(self) -> str:
+        """A mean request, and what it costs here."""
+        said = f"a mean request: {about_mix(self.mix, [row.offer for row in self.compared])}"
         if not self.cost:
-            return ""
+            return said
         usd = cost_per_request(self.cost).value
-        return f"; it costs {format_money(usd)}{elsewhere(self.cost, usd)} here"
+        return f"{said}; it costs {format_money(usd)}{elsewhere(self.cost, usd)} here"
 
-    def _heads(self) -> list[str]:
+    def heads(self) -> list[str]:
+        """Of the table."""
         heads = ["offer", "input $/M", "cached", "output", "ratio", "all $/M"]
         return heads + (["margin", "90%", "break-even/day"] if self.cost else [])
 
-    def _lines(self) -> list[list[str]]:
+    def lines(self) -> list[list[str]]:
+        """Offers, the cheapest first, and the cost here among them."""
         found = [self._line(row) for row in self.compared]
         if self.cost:
             own, usd = self.cost.per_million, cost_per_request(self.cost).value
@@ -272,9 +273,9 @@ class Hosts:
 
     def chart(self) -> Any:
         """Prices against cost."""
-        from pertoken.report.market_charts import hosts
+        from pertoken.report.market_charts import PICTURES
 
-        return hosts(self)
+        return PICTURES["offers"].chart(self)
 
 
 def offer_document(row: Compared) -> Row:

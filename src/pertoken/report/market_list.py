@@ -49,12 +49,16 @@ class Ratios:
         most = sorted((v for v in by.items() if len(v[1]) >= 8), key=lambda v: (-len(v[1]), v[0]))
         return [("all", self.offers), ("first parties", self.first_party), *most]
 
-    def text(self) -> str:
-        """Plain text."""
+    def vendors(self) -> list[list[str]]:
+        """A table of quartiles by vendor, its heads first."""
         rows = [["vendor", "models", "lower quartile", "median", "upper quartile"]]
         for name, found in self.groups():
             if lists.ratios(found).size:
                 rows.append([name, f"{lists.ratios(found).size:,}", *(f"{q:.2f}" for q in lists.quartiles(found))])
+        return rows
+
+    def text(self) -> str:
+        """Plain text."""
         raised = lists.tiers(self.offers)
         tiers = [["offer", "above", "input", "output"]]
         tiers += [
@@ -62,7 +66,7 @@ class Ratios:
         ]
         lines = [
             f"output price over input price ({self.source})",
-            *("  " + line for line in table(rows)),
+            *("  " + line for line in table(self.vendors())),
             "",
             *(line for s in self.sentences() for line in wrap(s, "", "  ")),
             "",
@@ -131,9 +135,9 @@ class Ratios:
 
     def chart(self) -> Any:
         """The distribution."""
-        from pertoken.report.market_charts import distribution
+        from pertoken.report.market_list_charts import PICTURES
 
-        return distribution(self)
+        return PICTURES["ratios"].chart(self)
 
 
 @dataclass(frozen=True)
@@ -157,8 +161,8 @@ class History:
     title: str
     today: str
 
-    def text(self) -> str:
-        """Plain text."""
+    def prices(self) -> list[list[str]]:
+        """A table of prices by offer, oldest first, its heads before."""
         rows = [["offer", "since", "input $/M", "cached", "output", "change of output"]]
         last: Dated | None = None
         for d in self.dated:
@@ -170,18 +174,26 @@ class History:
                 [d.name, d.since or "not dated", *map(per_million, (base.input, base.cached, base.output)), change]
             )
             last = d
+        return rows
+
+    def note(self) -> str:
+        """How often prices went up and down."""
         changed = lists.changes(self.dated)
         down = sum(b.tariff.base.output < a.tariff.base.output for a, b in changed)
         up = sum(b.tariff.base.output > a.tariff.base.output for a, b in changed)
+        return (
+            f"{len(changed)} changes: output became cheaper {down} times and dearer {up} times. The list dates only changes that"
+            " it saw; a price that is not dated may be older or newer than the list."
+        )
+
+    def text(self) -> str:
+        """Plain text."""
         lines = [
             f"prices over time: {self.title} ({self.source})",
-            *("  " + line for line in table(rows, left=(0, 1))),
+            *("  " + line for line in table(self.prices(), left=(0, 1))),
             "",
-            *wrap(
-                f"{len(changed)} changes: output became cheaper {down} times and dearer {up} times. The list dates only"
-                " changes that it saw; a price that is not dated may be older or newer than the list.", "", "  ",
-            ),
-        ]  # fmt: skip
+            *wrap(self.note(), "", "  "),
+        ]
         return plain("\n".join(lines) + "\n")
 
     def document(self) -> Row:
@@ -201,6 +213,6 @@ class History:
 
     def chart(self) -> Any:
         """Steps over time."""
-        from pertoken.report.market_charts import history
+        from pertoken.report.market_list_charts import PICTURES
 
-        return history(self)
+        return PICTURES["history"].chart(self)

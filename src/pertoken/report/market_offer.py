@@ -81,49 +81,52 @@ class Against:
         """Of a mean request [$]."""
         return self.compared.usd_per_request
 
-    def text(self) -> str:
-        """Plain text."""
+    def about(self) -> list[str]:
+        """What the offer charges, and what a mean request pays and costs."""
         base, row = self.compared.offer.tariff.base, self.compared
         usd = cost_per_request(self.cost)
         cached = f", cached {per_million(base.cached)}" if base.cached is not None else ""
         since = f" since {row.offer.since}" if row.offer.since else ""
         margin = row.margin
+        return [
+            f"{row.offer.name}{since}: input {per_million(base.input)}{cached}, output {per_million(base.output)} per million"
+            f" ({self.source})",
+            f"a mean request of {about_mix(self.mix, [self.compared.offer])} pays {format_money(self.price)} and costs"
+            f" {format_money(usd.value)}{elsewhere(self.cost, usd.value)}"
+            f" here ({format_money(usd.low)} to {format_money(usd.high)})"
+            + (f": a margin of {margin.value:+.0%}" if margin else ""),
+        ]
+
+    def text(self) -> str:
+        """Plain text."""
         lines = [
             *wrap(headline(self.cost), "", "  "),
-            *wrap(
-                f"{row.offer.name}{since}: input {per_million(base.input)}{cached}, output {per_million(base.output)} per million"
-                f" ({self.source})", "  ", "  ",
-            ),
-            *wrap(
-                f"a mean request of {about_mix(self.mix, [self.compared.offer])} pays {format_money(self.price)} and costs"
-                f" {format_money(usd.value)}{elsewhere(self.cost, usd.value)}"
-                f" here ({format_money(usd.low)} to {format_money(usd.high)})"
-                + (f": a margin of {margin.value:+.0%}" if margin else ""),
-                "  ", "  ",
-            ),
+            *(line for s in self.about() for line in wrap(s, "  ", "  ")),
             "",
             "what the price implies, were it served on this machine at cost",
-            *("  " + line for line in self._implied()),
-            *(line for s in (*self._implied_sentences(), *self._tier_sentences()) for line in wrap(s, "  ", "    ")),
+            *("  " + line for line in table(self.implied(), left=())),
+            *(line for s in (*self.implied_sentences(), *self.tier_sentences()) for line in wrap(s, "  ", "    ")),
             "",
             "serving it yourself",
-            *(line for s in self._break_even() for line in wrap(s, "  ", "    ")),
+            *(line for s in self.hosting_sentences() for line in wrap(s, "  ", "    ")),
             "",
             *wrap(OTHERS, "", "  "),
         ]  # fmt: skip
         lines += ["", "assumed (give it to change it)", *bullets(self.assumed)] if self.assumed else []
         return plain("\n".join(lines) + "\n")
 
-    def _implied(self) -> list[str]:
+    def implied(self) -> list[list[str]]:
+        """A table by batch, its heads first."""
         heads = ["batch", "a request costs", "utilisation needed", "rent implied $/accelerator-hour"]
         rows = [
             [f"{r['batch']:,.0f}", format_money(r["usd"]), f"{r['utilisation']:.0%}" if r["utilisation"] <= 1 else "over 100%",
              format_money(r["usd_per_hour"])]
             for r in self.region.at()
         ]  # fmt: skip
-        return table([heads, *rows], left=())
+        return [heads, *rows]
 
-    def _implied_sentences(self) -> list[str]:
+    def implied_sentences(self) -> list[str]:
+        """What batch and ratio the price implies."""
         region, rate, offer = self.region, self.cost.rate, self.compared.offer
         assert rate
         least, (low, high) = region.least_batch(), region.ratios
@@ -140,7 +143,8 @@ class Against:
             found.append(f"Its output costs {offer.ratio:.1f} times its input; costs have that ratio {where}.")
         return found
 
-    def _tier_sentences(self) -> list[str]:
+    def tier_sentences(self) -> list[str]:
+        """The offer's context tiers against the cost of context."""
         checks = self.tiers
         if not checks:
             return ["It has no context tiers."]
@@ -165,7 +169,8 @@ class Against:
         """The offer's tiers against the cost of context."""
         return tiers(self.cost, self.compared.offer)
 
-    def _break_even(self) -> list[str]:
+    def hosting_sentences(self) -> list[str]:
+        """When serving these requests is cheaper than buying them."""
         h, even = self.hosting, self.hosting.break_even(self.price)
         need = h.least_utilisation(self.price)
         machine = f"{self.cost.deployment.accelerators} x {self.cost.deployment.accelerator.name}"
@@ -271,6 +276,6 @@ class Against:
 
     def chart(self) -> Any:
         """The region of batch, utilisation and rate at which cost is the price."""
-        from pertoken.report.market_charts import region
+        from pertoken.report.market_charts import PICTURES
 
-        return region(self)
+        return PICTURES["implied"].chart(self)

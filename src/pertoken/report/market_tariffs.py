@@ -101,7 +101,7 @@ class Tariffs:
                 " tariff below takes in the same", "  ", "  ",
             ),
             "",
-            *("  " + line for line in table(self._ladder())),
+            *("  " + line for line in table(self.ladder())),
             "",
             *(line for s in self.sentences() for line in wrap(s, "", "  ")),
         ]  # fmt: skip
@@ -109,12 +109,13 @@ class Tariffs:
             lines += [
                 "",
                 f"who pays for whom under {self.shown}, by {by} length",
-                *("  " + t for t in table(self._deciles(by), left=())),
+                *("  " + t for t in table(self.deciles(by), left=())),
             ]
         lines += ["", "assumed (give it to change it)", *bullets(self.assumed)] if self.assumed else []
         return plain("\n".join(lines) + "\n")
 
-    def _ladder(self) -> list[list[str]]:
+    def ladder(self) -> list[list[str]]:
+        """A table of tariffs, from few prices to many, its heads first."""
         rows = [
             ["tariff", "moved", "input $/M", "cached", "output", "a request", "beyond", "input", "cached", "output"]
         ]
@@ -123,7 +124,8 @@ class Tariffs:
         used = [i for i in range(len(rows[0])) if i < 3 or any(row[i] for row in rows[1:])]
         return [[row[i] for i in used] for row in rows]
 
-    def _deciles(self, by: str) -> list[list[str]]:
+    def deciles(self, by: str) -> list[list[str]]:
+        """A table of tenths of requests by ``input`` or ``output`` length under the shown tariff, its heads first."""
         rows = [["tokens", "requests", "share of cost", "share of revenue", "pays over cost", "gives to others"]]
         fair = self.judged[self.shown][1]
         for g in fair.groups(by):
@@ -203,9 +205,9 @@ class Tariffs:
 
     def chart(self) -> Any:
         """Transfers by length and Lorenz curves."""
-        from pertoken.report.market_charts import transfers
+        from pertoken.report.tariff_charts import PICTURES
 
-        return transfers(self)
+        return PICTURES["tariffs"].chart(self)
 
 
 def _before(form: str, known: Mapping[str, float]) -> str:

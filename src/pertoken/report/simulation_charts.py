@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pertoken.errors import PertokenError
 from pertoken.knobs import KNOBS
-from pertoken.report.charts import COLOURS, altair
+from pertoken.report.axes import COLOURS
+from pertoken.report.drawings import altair
 from pertoken.report.simulation_cases import LEVEL, Row, given, over_seeds, varied
 
 if TYPE_CHECKING:

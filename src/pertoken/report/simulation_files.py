@@ -10,11 +10,11 @@ from typing import Any
 
 from pertoken.errors import PertokenError
 from pertoken.report import simulation_cases as cases
-from pertoken.report.charts import PICTURES, picture
 from pertoken.report.document import clean
 from pertoken.report.export import as_html, as_markdown, toml_value, write_whole
 from pertoken.report.simulation import Simulation
 from pertoken.report.simulation_charts import course
+from pertoken.report.svg import PICTURES, picture
 
 
 def to_json(run: Simulation) -> str:

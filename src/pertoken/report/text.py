@@ -119,36 +119,37 @@ def _shares(cost: Cost, token: str, phase: str | None = None) -> list[tuple[str,
     return sorted(((part, seconds / whole) for part, seconds in totals.items()), key=lambda item: -item[1])
 
 
-def why(cost: Cost) -> list[str]:
-    """What binds prefill, what binds decode, and how busy the machine is."""
+def mostly(cost: Cost, token: str) -> str:
+    """The largest parts of what one kind of token owes."""
+    return ", ".join(f"{LABELS[part]} ({share:.0%})" for part, share in _shares(cost, token)[:3] if share > 0.02)
+
+
+def reasons(cost: Cost) -> list[str]:
+    """What binds prefill, what binds decode, and how busy the machine is, a sentence each."""
     state, d = cost.operating.state, cost.deployment
-    lines = []
-    for token, what in (("input", "an input token is mostly"), ("output", "an output token is mostly")):
-        top = [f"{LABELS[part]} ({share:.0%})" for part, share in _shares(cost, token)[:3] if share > 0.02]
-        lines += wrap(f"{what} {', '.join(top)}", "  ", "    ")
     tpot = cost.operating.tpot_s
     pace = "no output token after the first" if math.isnan(tpot) else f"TPOT {format_seconds(tpot)}"
-    lines += wrap(
-        f"TTFT {format_seconds(cost.operating.ttft_s)}, {pace};"
-        f" {cost.operating.concurrency:,.1f} requests in flight, {float(state.batch):,.1f} decoding per batch;"
-        f" {format_rate(cost.requests_per_s, 'requests/s')},"
-        f" {cost.requests_per_s * cost.tokens_per_request['output']:,.0f} output tokens/s",
-        "  ",
-        "    ",
-    )
     load = cost.requests_per_s / cost.operating.most_rate
     loaded = (
         f"at {load:.0%} of the highest rate within the goals (load)"
         if not math.isnan(load)
         else "no rate meets the goals (load)"
     )
-    lines += wrap(
+    return [
+        f"an input token is mostly {mostly(cost, 'input')}",
+        f"an output token is mostly {mostly(cost, 'output')}",
+        f"TTFT {format_seconds(cost.operating.ttft_s)}, {pace};"
+        f" {cost.operating.concurrency:,.1f} requests in flight, {float(state.batch):,.1f} decoding per batch;"
+        f" {format_rate(cost.requests_per_s, 'requests/s')},"
+        f" {cost.requests_per_s * cost.tokens_per_request['output']:,.0f} output tokens/s",
         f"bound by {cost.operating.bound}; busy {cost.utilisation:.0%} of paid time (utilisation), {loaded}, with"
         f" {cost.mfu:.0%} of peak FLOP/s (MFU); KV cache {float(state.kv_occupancy):.0%} full of {d.kv_tokens:,.0f} tokens",
-        "  ",
-        "    ",
-    )
-    return lines
+    ]
+
+
+def why(cost: Cost) -> list[str]:
+    """The reasons as lines."""
+    return [line for sentence in reasons(cost) for line in wrap(sentence, "  ", "    ")]
 
 
 def receipt(cost: Cost) -> list[str]:

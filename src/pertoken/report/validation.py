@@ -17,6 +17,7 @@ from pertoken.errors import PertokenError
 from pertoken.report.document import safe_cell
 from pertoken.report.export import write_whole
 from pertoken.report.place import place
+from pertoken.report.svg import PICTURES, picture
 from pertoken.report.text import plain, table, wrap
 
 HEADS = ("source", "metric", "regime", "family", "rows", "median", "p90", "bias", "in 90%", "refused")
@@ -233,7 +234,6 @@ def _panel(altair: Any, metric: str, points: Sequence[dict[str, Any]]) -> Any:
 FORMS: dict[str, Callable[[Validation], str]] = {
     ".json": lambda found: as_json(found, rows=True), ".csv": as_csv, ".md": as_markdown, ".txt": as_text,
 }  # fmt: skip
-PICTURES = (".png", ".svg")
 
 
 def check_form(path: Path) -> None:
@@ -247,15 +247,4 @@ def export(found: Validation, path: Path) -> None:
     if suffix in FORMS:
         write_whole(path, FORMS[suffix](found))
         return
-    picture = chart(found)
-    try:
-        import vl_convert  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise PertokenError(
-            "pictures need vl-convert-python; install it with: pip install 'pertoken[charts]'"
-        ) from error
-    spec = picture.to_dict()
-    if suffix == ".svg":
-        write_whole(path, vl_convert.vegalite_to_svg(spec))
-        return
-    write_whole(path, vl_convert.vegalite_to_png(spec, scale=2))
+    write_whole(path, picture(chart(found), suffix))

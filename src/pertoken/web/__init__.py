@@ -1,0 +1,1 @@
+"""The page: ``pertoken serve``, its API, and what keeps both safe. Made by `pertoken.web.app.application`."""
