@@ -54,7 +54,7 @@ def both(d: Deployment, t: Traffic, blocks: int, cluster: Cluster) -> tuple[Run,
 
 
 def same(run: Run, found: Reference) -> None:
-    n = np.asarray(run.requests.n).reshape(-1, Q)
+    n = np.asarray(run.requests.n)
     assert n[:, FIRST].tolist() == [r.first for r in found.requests]
     assert n[:, LAST].tolist() == [r.last for r in found.requests]
     assert n[:, AGAIN].tolist() == [r.again for r in found.requests]

@@ -42,7 +42,7 @@ def _jit(function: F, **more: Any) -> F:
     before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, FOLDER or numba.config.CACHE_DIR
     try:
         # nothing in the loop makes an array, so reference counts, which would take most of its time, are left out
-        return numba.njit(cache=bool(FOLDER), nogil=True, _nrt=False, **more)(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=bool(FOLDER), nogil=True, _nrt=False, error_model="numpy", **more)(function)  # type: ignore[no-any-return]
     finally:
         numba.config.CACHE_DIR = before
 
@@ -54,7 +54,7 @@ def compiled(function: F) -> F:
 
 def inlined(function: F) -> F:
     """The same, and part of whatever calls it: for what is small and called in every step."""
-    return _jit(function, inline="always")
+    return _jit(function, forceinline=True)
 
 
 def boxed(array: Any) -> Any:

@@ -16,6 +16,7 @@ References
 
 from __future__ import annotations
 
+from pertoken.simulate.accepting import steps_of
 from pertoken.simulate.cache import evict, let_go, match, publish, refer, unreferred
 from pertoken.simulate.compiled import compiled, inlined
 from pertoken.simulate.queues import (
@@ -32,53 +33,12 @@ from pertoken.simulate.queues import (
 )
 from pertoken.simulate.spend import decode_cost, entry_of, note, segment, settle, snapshot, step_cost
 from pertoken.simulate.state import (
-    AGAIN,
-    ARRIVAL,
-    BASE,
-    BUSY,
-    CLOCK,
-    CONTEXT,
-    DECODED,
-    DUE,
-    EMITTED,
-    EMITTED_BEFORE,
-    FIRST,
-    FOLLOW,
-    HAVE,
-    HELD,
-    HIT,
-    INPUT,
-    LAST,
-    LOST,
-    MASK,
-    MOST_HELD,
-    NEVER,
-    NEXT,
-    NEXT_ARRIVAL,
-    NEXT_END,
-    NONE,
-    OUTPUT,
-    PART,
-    PARTIAL,
-    PHASE,
-    PREEMPTED,
-    PREFILLED,
-    RING,
-    RUNNING,
-    SEGMENT,
-    SERVED,
-    STEP,
-    STEPS,
-    TARGET,
-    THINK,
-    WAITING,
-    Costs,
-    Lane,
-    Policy,
-    Q,
-    Requests,
-)
-from pertoken.simulate.stretch import earliest, most_alike, needed, series
+    AGAIN, ARRIVAL, BASE, CLOCK, CONTEXT, DECODED, DUE, EMITTED, EMITTED_BEFORE, FIRST, FOLLOW, HAVE, HELD,
+    HIT, INPUT, LAST, LOST, MASK, MOST_HELD, NEVER, NEXT, NEXT_ARRIVAL, NEXT_END, NONE, OFFSET, OUTPUT, PART,
+    PARTIAL, PREEMPTED, PREFILLED, READ, RING, RUNNING, SEGMENT, SERVED, STEP, STEPS, TARGET, THINK,
+    WAITING, Costs, Lane, Policy, Requests,
+)  # fmt: skip
+from pertoken.simulate.stretch import crossing, earliest, grown, most_alike, needed, series
 
 
 @inlined
@@ -95,20 +55,20 @@ def give_up(q: Requests, lane: Lane, p: Policy) -> None:
     unstack(q, lane, i)
     if i == z[PARTIAL]:
         z[PARTIAL] = NONE
-        let_go(q, lane, p, i, blocks_of(p, q.n[i * Q + TARGET]))
-        z[LOST] += q.n[i * Q + HAVE]
+        let_go(q, lane, p, i, blocks_of(p, q.n[i][TARGET]))
+        z[LOST] += q.n[i][HAVE]
     else:
-        context = q.n[i * Q + BASE] + z[STEP]
-        unset_end(q, lane, i, q.n[i * Q + PART])  # see begin
+        n = q.n[i]
+        unset_end(q, lane, i, n[PART])
         settle(q, lane, i)
-        z[RUNNING] -= 1
-        z[CONTEXT] -= context
-        lane.z[PHASE + q.n[i * Q + BASE] % p.block] -= 1
-        let_go(q, lane, p, i, blocks_of(p, context))
-        q.n[i * Q + EMITTED_BEFORE] = context - q.n[i * Q + INPUT] + 1
-        z[LOST] += context
+        done = z[STEP] - (n[TARGET] * p.grain - n[BASE]) // p.grow
+        left = n[OUTPUT] - n[EMITTED_BEFORE] - 1
+        n[EMITTED_BEFORE] += 1 + left * done // (n[PART] - z[STEP] + done)
+        context = leave(q, lane, p, i)
+        let_go(q, lane, p, i, (context + p.units - 1) // p.units)
+        z[LOST] += context // p.grain
     z[PREEMPTED] += 1
-    q.n[i * Q + AGAIN] += 1
+    q.n[i][AGAIN] += 1
     push_front(q, lane, i)
 
 
@@ -127,7 +87,7 @@ def admit(q: Requests, lane: Lane, p: Policy, room: int, empty: bool) -> int:
     if z[WAITING] == 0 or z[RUNNING] >= p.slots:
         return NONE
     i = front(lane, p.levels)
-    target = q.n[i * Q + INPUT] + q.n[i * Q + EMITTED_BEFORE]
+    target = q.n[i][INPUT] + q.n[i][EMITTED_BEFORE]
     found, have = 0, 0
     if p.caching:
         found = match(q, lane, i, (target - 1) // (p.hash_blocks * p.block))
@@ -144,46 +104,63 @@ def admit(q: Requests, lane: Lane, p: Policy, room: int, empty: bool) -> int:
     z[HELD] += blocks
     if p.caching:
         evict(lane, p)
-    if q.n[i * Q + HIT] < 0:
-        q.n[i * Q + HIT] = min(have, q.n[i * Q + INPUT])
-    q.n[i * Q + TARGET], q.n[i * Q + HAVE] = target, have
+    if q.n[i][HIT] < 0:
+        q.n[i][HIT] = min(have, q.n[i][INPUT])
+    q.n[i][TARGET], q.n[i][HAVE] = target, have
     return i
 
 
 @inlined
 def begin(q: Requests, lane: Lane, p: Policy, i: int) -> None:
     """A request's prompt is prefilled and its next token emitted: it decodes, or has ended."""
-    z = lane.z
-    if q.n[i * Q + FIRST] == NEVER:
-        q.n[i * Q + FIRST] = z[CLOCK]
+    z, n = lane.z, q.n[i]
+    target, step = n[TARGET], z[STEP]
+    if n[FIRST] == NEVER:
+        n[FIRST] = z[CLOCK]
     if p.caching:
-        publish(q, lane, p, i, q.n[i * Q + TARGET])
-    left = q.n[i * Q + OUTPUT] - q.n[i * Q + EMITTED_BEFORE] - 1
-    q.n[i * Q + BASE] = q.n[i * Q + TARGET] - z[STEP]
+        publish(q, lane, p, i, target)
+    left = n[OUTPUT] - n[EMITTED_BEFORE] - 1
     if left == 0:
-        end_of(q, lane, p, i, q.n[i * Q + TARGET])
+        end_of(q, lane, p, i, target * p.grain)
         return
+    steps = left if p.width == 1 else steps_of(p, i, n[AGAIN], left)
+    phase = (target % p.block) * p.grain - z[OFFSET]
+    if phase < 0:
+        phase += p.units
+    n[BASE], n[READ], n[PART] = target * p.grain - step * p.grow, phase, step + steps
     z[RUNNING] += 1
-    z[CONTEXT] += q.n[i * Q + TARGET]
-    lane.z[PHASE + q.n[i * Q + BASE] % p.block] += 1
-    q.n[i * Q + PART] = z[STEP] + left
-    set_end(q, lane, i, z[STEP] + left)
+    z[CONTEXT] += target * p.grain
+    z[p.phases + phase] += 1
+    set_end(q, lane, i, step + steps)
     snapshot(q, lane, i)
+
+
+@inlined
+def leave(q: Requests, lane: Lane, p: Policy, i: int) -> int:
+    """A request decodes no more; its context [grain]."""
+    z = lane.z
+    context = q.n[i][BASE] + z[STEP] * p.grow
+    z[RUNNING] -= 1
+    z[CONTEXT] -= context
+    z[p.phases + q.n[i][READ]] -= 1
+    return context  # type: ignore[no-any-return]
 
 
 @compiled
 def end_of(q: Requests, lane: Lane, p: Policy, i: int, context: int) -> None:
-    """A request has emitted its last token: free its blocks, and send what follows."""
+    """A request has emitted its last token: free the blocks of its context, and send what follows."""
     z = lane.z
-    q.n[i * Q + LAST] = z[CLOCK]
+    q.n[i][LAST] = z[CLOCK]
     z[SERVED] += 1
     unstack(q, lane, i)
     if p.caching:
-        publish(q, lane, p, i, context)
-    let_go(q, lane, p, i, blocks_of(p, context))
-    if p.closed and q.n[i * Q + FOLLOW] >= 0:
-        later = q.n[i * Q + FOLLOW]
-        q.n[later * Q + ARRIVAL] = z[CLOCK] + q.n[later * Q + THINK]
+        publish(q, lane, p, i, min(context // p.grain, q.n[i][INPUT] + q.n[i][OUTPUT] - 1))
+        let_go(q, lane, p, i, (context + p.units - 1) // p.units)
+    else:
+        z[HELD] -= (context + p.units - 1) // p.units
+    if p.closed and q.n[i][FOLLOW] >= 0:
+        later = q.n[i][FOLLOW]
+        q.n[later][ARRIVAL] = z[CLOCK] + q.n[later][THINK]
         send_any(q, lane, later)
 
 
@@ -195,13 +172,9 @@ def finish(q: Requests, lane: Lane, p: Policy) -> None:
     i = z[at]
     z[at] = NONE
     while i >= 0:
-        after = q.n[i * Q + NEXT]
-        context = q.n[i * Q + BASE] + z[STEP]
+        after = q.n[i][NEXT]
         settle(q, lane, i)
-        z[RUNNING] -= 1
-        z[CONTEXT] -= context
-        lane.z[PHASE + q.n[i * Q + BASE] % p.block] -= 1
-        end_of(q, lane, p, i, context)
+        end_of(q, lane, p, i, leave(q, lane, p, i))
         i = after
     find_end(lane, z[RUNNING] > 0)
 
@@ -210,7 +183,7 @@ def finish(q: Requests, lane: Lane, p: Policy) -> None:
 def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
     """One step with prompts, beside the decoding sequences or instead of them; False where none can be taken."""
     z = lane.z
-    room = p.budget - z[RUNNING] if p.mixed else p.budget
+    room = p.budget - z[RUNNING] * p.width if p.mixed else p.budget
     first, last, new, prompts = NONE, NONE, 0, 0
     while room > new and z[RUNNING] + prompts < p.slots:
         i = z[PARTIAL]
@@ -218,14 +191,14 @@ def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
             i = admit(q, lane, p, room - new, prompts == 0)
             if i < 0:
                 break
-        left = q.n[i * Q + TARGET] - q.n[i * Q + HAVE]
+        left = q.n[i][TARGET] - q.n[i][HAVE]
         size = min(left, room - new) if p.chunked else left
         z[PARTIAL] = i if size < left else NONE
-        q.n[i * Q + PART], q.n[i * Q + NEXT] = size, NONE
+        q.n[i][PART], q.n[i][NEXT] = size, NONE
         if first < 0:
             first = i
         else:
-            q.n[last * Q + NEXT] = i
+            q.n[last][NEXT] = i
         last = i
         new += size
         prompts += 1
@@ -238,15 +211,16 @@ def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
     z[PREFILLED] += new
     if p.mixed:
         z[STEP] += 1
-        z[CONTEXT] += z[RUNNING]
+        z[CONTEXT] += z[RUNNING] * p.grow
         z[DECODED] += z[RUNNING]
+        grown(lane, p, p.grow)
         if z[NEXT_END] == z[STEP]:
             finish(q, lane, p)
     i = first
     while i >= 0:
-        after = q.n[i * Q + NEXT]
-        q.n[i * Q + HAVE] += q.n[i * Q + PART]
-        if q.n[i * Q + HAVE] == q.n[i * Q + TARGET]:
+        after = q.n[i][NEXT]
+        q.n[i][HAVE] += q.n[i][PART]
+        if q.n[i][HAVE] == q.n[i][TARGET]:
             z[EMITTED] += 1
             begin(q, lane, p, i)
         i = after
@@ -257,47 +231,42 @@ def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
 def decode_steps(q: Requests, lane: Lane, c: Costs, p: Policy, most: int, until: int) -> None:
     """Steps of decoding alone, as many as are alike: at most ``most``, none that begins at ``until`` or later."""
     z = lane.z
-    n = z[RUNNING]
+    n, clock, context = z[RUNNING], z[CLOCK], z[CONTEXT]
+    more = n * p.grow
     k = segment(lane, c)
     steps = min(most, z[NEXT_END] - z[STEP])
-    room = c.w[c.knots + z[SEGMENT] + 1] * n - z[CONTEXT]  # above 0; the bend is a multiple of the growth away or less
-    steps = min(steps, (room + n - 1) // n)
-    first = (
-        c.w[c.layers + entry_of(n)]
-        + c.w[c.head + n]
-        + c.host_step
-        + c.host_sequence * n
-        + c.w[c.decode_a + k]
-        + c.w[c.decode_b + k] * z[CONTEXT]
-    )
-    growth = c.w[c.decode_b + k] * n
+    room = c.w[c.knots + z[SEGMENT] + 1] * n - context  # above 0; the bend is a multiple of the growth away or less
+    if steps * more > room:
+        steps = (room + more - 1) // more
+    per = int(c.v[k + 1])
+    first = int(c.v[k + 2]) + per * context
+    growth = per * more
     wait = 0
-    if (
-        n > c.captured and first < c.launches
-    ):  # the launches take as long whatever the context, until kernels take longer
+    if n > c.captured and first < c.launches:
+        # the launches take as long whatever the context, until kernels take longer
         wait = c.launches - first
         steps = min(steps, (wait + growth - 1) // growth) if growth > 0 else steps
         growth = 0
     if steps > 1:
-        steps = series(lane, first + wait, growth, steps, until)
+        steps = series(until - clock, first + wait, growth, steps)
     free = p.capacity - z[HELD]
-    if needed(lane, p, steps) > free:
-        steps = max(1, free // n * p.block)
-        while needed(lane, p, steps + 1) <= free:
+    blocks = needed(lane, p, steps * p.grow)
+    if blocks > free:
+        steps = max(1, free // n * p.units // p.grow)
+        while needed(lane, p, (steps + 1) * p.grow) <= free:
             steps += 1
-    decode_cost(lane, c, steps, wait, k)
-    z[HELD] += needed(lane, p, steps)
+        blocks = needed(lane, p, steps * p.grow)
+    decode_cost(lane, c, p, steps, wait, k)
+    z[HELD] += blocks
     z[MOST_HELD] = max(z[MOST_HELD], z[HELD])
     if p.caching:
         evict(lane, p)
-    time = steps * (first + wait) + growth * (steps * (steps - 1) // 2)
-    note(lane, z[CLOCK], z[CLOCK] + time, n, n * steps)
-    z[CLOCK] += time
-    z[BUSY] += time
+    note(lane, steps * (first + wait) + growth * (steps * (steps - 1) // 2), n, steps * more / p.grain)
     z[STEPS] += steps
     z[STEP] += steps
-    z[CONTEXT] += n * steps
+    z[CONTEXT] = context + more * steps
     z[DECODED] += n * steps
+    grown(lane, p, steps * p.grow)
     if z[NEXT_END] == z[STEP]:
         finish(q, lane, p)
 
@@ -307,7 +276,7 @@ def secure(q: Requests, lane: Lane, p: Policy) -> None:
     """Make sure that the blocks of the next decode step are there, giving up requests for them."""
     z = lane.z
     while z[RUNNING] > 0:
-        need = lane.z[PHASE + (-z[STEP]) % p.block]
+        need = needed(lane, p, p.grow)
         if z[HELD] + need <= p.capacity:
             return
         give_up(q, lane, p)
@@ -319,13 +288,13 @@ def secure(q: Requests, lane: Lane, p: Policy) -> None:
 def take(q: Requests, lane: Lane, p: Policy) -> None:
     """Admit requests whose prompts were prefilled elsewhere."""
     z = lane.z
-    while z[WAITING] > 0 and z[RUNNING] < min(p.slots, p.budget):
+    while z[WAITING] > 0 and z[RUNNING] < p.slots:
         i = front(lane, p.levels)
-        if q.n[i * Q + EMITTED_BEFORE] or z[HELD] + blocks_of(p, q.n[i * Q + INPUT]) > p.capacity:
+        if q.n[i][EMITTED_BEFORE] or z[HELD] + blocks_of(p, q.n[i][INPUT]) > p.capacity:
             return
         pop(q, lane, i)
-        z[HELD] += blocks_of(p, q.n[i * Q + INPUT])
-        q.n[i * Q + TARGET] = q.n[i * Q + HAVE] = q.n[i * Q + INPUT]
+        z[HELD] += blocks_of(p, q.n[i][INPUT])
+        q.n[i][TARGET] = q.n[i][HAVE] = q.n[i][INPUT]
         begin(q, lane, p, i)
 
 
@@ -336,7 +305,9 @@ def advance(q: Requests, lane: Lane, c: Costs, p: Policy, until: int) -> None:
     while z[CLOCK] < until:
         if z[CLOCK] >= z[NEXT_ARRIVAL]:
             if z[WAITING] == 0:
-                z[DUE] = -(-z[STEP] // p.look) * p.look + p.wait if z[RUNNING] else z[STEP]
+                z[DUE] = z[STEP]
+                if z[RUNNING] and p.look + p.wait > 1:
+                    z[DUE] = -(-z[STEP] // p.look) * p.look + p.wait
             release(q, lane)
         if z[RUNNING] == 0 and z[PARTIAL] < 0 and z[WAITING] == 0:
             if z[NEXT_ARRIVAL] >= until:
@@ -348,7 +319,7 @@ def advance(q: Requests, lane: Lane, c: Costs, p: Policy, until: int) -> None:
         need = 0
         if p.mixed:
             secure(q, lane, p)
-            need = z[PHASE + (-z[STEP]) % p.block]
+            need = needed(lane, p, p.grow)
         if z[PARTIAL] >= 0 or (z[WAITING] > 0 and (z[STEP] >= z[DUE] or z[RUNNING] == 0)):
             z[HELD] += need  # decoding sequences take their blocks before prompts do
             if prompt_step(q, lane, c, p):

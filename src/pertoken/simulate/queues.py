@@ -27,14 +27,13 @@ from pertoken.simulate.state import (
     STEP,
     WAITING,
     Lane,
-    Q,
     Requests,
 )
 
 
 @inlined
 def _later(q: Requests, i: int, j: int) -> bool:
-    return q.n[i * Q + ARRIVAL] > q.n[j * Q + ARRIVAL] or (q.n[i * Q + ARRIVAL] == q.n[j * Q + ARRIVAL] and i > j)
+    return q.n[i][ARRIVAL] > q.n[j][ARRIVAL] or (q.n[i][ARRIVAL] == q.n[j][ARRIVAL] and i > j)
 
 
 @compiled
@@ -46,14 +45,14 @@ def meld(q: Requests, a: int, b: int) -> int:
         a, b = b, a
     root = a
     while True:
-        right = q.n[a * Q + PREVIOUS]
-        q.n[a * Q + PREVIOUS] = q.n[a * Q + NEXT]
+        right = q.n[a][PREVIOUS]
+        q.n[a][PREVIOUS] = q.n[a][NEXT]
         if right < 0:
-            q.n[a * Q + NEXT] = b
+            q.n[a][NEXT] = b
             return root
         if _later(q, right, b):
             right, b = b, right
-        q.n[a * Q + NEXT] = right
+        q.n[a][NEXT] = right
         a = right
 
 
@@ -61,22 +60,22 @@ def meld(q: Requests, a: int, b: int) -> int:
 def send(q: Requests, lane: Lane, i: int) -> None:
     """A request that arrives at the lane after all sent before."""
     z = lane.z
-    q.n[i * Q + NEXT] = NONE
+    q.n[i][NEXT] = NONE
     if z[COMING] < 0:
         z[COMING] = i
     else:
-        q.n[(z[COMING_LAST]) * Q + NEXT] = i
+        q.n[z[COMING_LAST]][NEXT] = i
     z[COMING_LAST] = i
-    z[NEXT_ARRIVAL] = min(z[NEXT_ARRIVAL], q.n[i * Q + ARRIVAL])
+    z[NEXT_ARRIVAL] = min(z[NEXT_ARRIVAL], q.n[i][ARRIVAL])
 
 
 @compiled
 def send_any(q: Requests, lane: Lane, i: int) -> None:
     """A request that arrives at the lane whenever its arrival says."""
     z = lane.z
-    q.n[i * Q + NEXT] = q.n[i * Q + PREVIOUS] = NONE
+    q.n[i][NEXT] = q.n[i][PREVIOUS] = NONE
     z[HEAP] = meld(q, z[HEAP], i)
-    z[NEXT_ARRIVAL] = min(z[NEXT_ARRIVAL], q.n[i * Q + ARRIVAL])
+    z[NEXT_ARRIVAL] = min(z[NEXT_ARRIVAL], q.n[i][ARRIVAL])
 
 
 @inlined
@@ -87,17 +86,17 @@ def release(q: Requests, lane: Lane) -> None:
     while True:
         i, j = z[COMING], z[HEAP]
         if j >= 0 and (i < 0 or _later(q, i, j)):
-            if q.n[j * Q + ARRIVAL] > now:
-                z[NEXT_ARRIVAL] = q.n[j * Q + ARRIVAL]
+            if q.n[j][ARRIVAL] > now:
+                z[NEXT_ARRIVAL] = q.n[j][ARRIVAL]
                 return
-            z[HEAP] = meld(q, q.n[j * Q + NEXT], q.n[j * Q + PREVIOUS])
+            z[HEAP] = meld(q, q.n[j][NEXT], q.n[j][PREVIOUS])
             z[ASSIGNED] += 1
             i = j
         elif i >= 0:
-            if q.n[i * Q + ARRIVAL] > now:
-                z[NEXT_ARRIVAL] = q.n[i * Q + ARRIVAL]
+            if q.n[i][ARRIVAL] > now:
+                z[NEXT_ARRIVAL] = q.n[i][ARRIVAL]
                 return
-            z[COMING] = q.n[i * Q + NEXT]
+            z[COMING] = q.n[i][NEXT]
         else:
             z[NEXT_ARRIVAL] = NEVER
             return
@@ -108,12 +107,12 @@ def release(q: Requests, lane: Lane) -> None:
 @inlined
 def push_back(q: Requests, lane: Lane, i: int) -> None:
     """To the end of its level's queue."""
-    at = 2 * q.n[i * Q + LEVEL]
-    q.n[i * Q + NEXT] = NONE
+    at = 2 * q.n[i][LEVEL]
+    q.n[i][NEXT] = NONE
     if lane.z[QUEUE + at] < 0:
         lane.z[QUEUE + at] = i
     else:
-        q.n[(lane.z[QUEUE + at + 1]) * Q + NEXT] = i
+        q.n[lane.z[QUEUE + at + 1]][NEXT] = i
     lane.z[QUEUE + at + 1] = i
     lane.z[WAITING] += 1
 
@@ -121,8 +120,8 @@ def push_back(q: Requests, lane: Lane, i: int) -> None:
 @compiled
 def push_front(q: Requests, lane: Lane, i: int) -> None:
     """To the front of its level's queue."""
-    at = 2 * q.n[i * Q + LEVEL]
-    q.n[i * Q + NEXT] = lane.z[QUEUE + at]
+    at = 2 * q.n[i][LEVEL]
+    q.n[i][NEXT] = lane.z[QUEUE + at]
     if lane.z[QUEUE + at] < 0:
         lane.z[QUEUE + at + 1] = i
     lane.z[QUEUE + at] = i
@@ -141,25 +140,25 @@ def front(lane: Lane, levels: int) -> int:
 @inlined
 def pop(q: Requests, lane: Lane, i: int) -> None:
     """Take the front of a queue away, on to the stack of what runs."""
-    level = q.n[i * Q + LEVEL]
-    lane.z[QUEUE + 2 * level] = q.n[i * Q + NEXT]
+    level = q.n[i][LEVEL]
+    lane.z[QUEUE + 2 * level] = q.n[i][NEXT]
     lane.z[WAITING] -= 1
-    q.n[i * Q + OLDER], q.n[i * Q + NEWER] = lane.z[STACK + level], NONE
+    q.n[i][OLDER], q.n[i][NEWER] = lane.z[STACK + level], NONE
     if lane.z[STACK + level] >= 0:
-        q.n[(lane.z[STACK + level]) * Q + NEWER] = i
+        q.n[lane.z[STACK + level]][NEWER] = i
     lane.z[STACK + level] = i
 
 
 @inlined
 def unstack(q: Requests, lane: Lane, i: int) -> None:
     """A request runs no more."""
-    older, newer = q.n[i * Q + OLDER], q.n[i * Q + NEWER]
+    older, newer = q.n[i][OLDER], q.n[i][NEWER]
     if older >= 0:
-        q.n[older * Q + NEWER] = newer
+        q.n[older][NEWER] = newer
     if newer >= 0:
-        q.n[newer * Q + OLDER] = older
+        q.n[newer][OLDER] = older
     else:
-        lane.z[STACK + q.n[i * Q + LEVEL]] = older
+        lane.z[STACK + q.n[i][LEVEL]] = older
 
 
 @inlined
@@ -176,9 +175,9 @@ def set_end(q: Requests, lane: Lane, i: int, end: int) -> None:
     """A decoding request emits its last token when the lane has done ``end`` steps."""
     z = lane.z
     at = RING + (end & z[MASK])
-    q.n[i * Q + NEXT], q.n[i * Q + PREVIOUS] = z[at], NONE
+    q.n[i][NEXT], q.n[i][PREVIOUS] = z[at], NONE
     if z[at] >= 0:
-        q.n[z[at] * Q + PREVIOUS] = i
+        q.n[z[at]][PREVIOUS] = i
     z[at] = i
     z[NEXT_END] = min(z[NEXT_END], end)
 
@@ -186,11 +185,11 @@ def set_end(q: Requests, lane: Lane, i: int, end: int) -> None:
 @compiled
 def unset_end(q: Requests, lane: Lane, i: int, end: int) -> None:
     """It does not end there after all."""
-    after, before = q.n[i * Q + NEXT], q.n[i * Q + PREVIOUS]
+    after, before = q.n[i][NEXT], q.n[i][PREVIOUS]
     if after >= 0:
-        q.n[after * Q + PREVIOUS] = before
+        q.n[after][PREVIOUS] = before
     if before >= 0:
-        q.n[before * Q + NEXT] = after
+        q.n[before][NEXT] = after
     else:
         lane.z[RING + (end & lane.z[MASK])] = after
 

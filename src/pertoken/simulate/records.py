@@ -35,9 +35,7 @@ from pertoken.simulate.state import (
     RING,
     STEPS,
     WIDTH,
-    F,
     Lane,
-    Q,
 )  # fmt: skip
 from pertoken.simulate.traffic import Traffic
 
@@ -131,7 +129,7 @@ class Records:
         if partial:
             _settle_all(run)
         z, g = np.asarray(run.lanes.z, dtype=np.int64), np.asarray(run.lanes.g)
-        q, f = np.asarray(run.requests.n).reshape(n, Q), np.asarray(run.requests.f).reshape(n, F)
+        q, f = np.asarray(run.requests.n), np.asarray(run.requests.f)
         first, last, owed = times(q[:, FIRST]), times(q[:, LAST]), f[:, OWED:]
         delay = run.deployment.profile.request_delay.value
         arrival = q[:, ARRIVAL] * tick - delay
@@ -248,7 +246,7 @@ def _settle_all(run: Run) -> None:
         for i in lane.z[RING:]:
             while i >= 0:
                 settle(q, lane, i)
-                i = q.n[i * Q + NEXT]  # noqa: PLW2901
+                i = q.n[i][NEXT]  # noqa: PLW2901
 
 
 def timeline_of(run: Run, z: Array) -> Timeline:

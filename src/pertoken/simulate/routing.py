@@ -33,7 +33,6 @@ from pertoken.simulate.state import (
     Costs,
     Lane,
     Policy,
-    Q,
     Requests,
 )
 
@@ -107,7 +106,7 @@ def prefix_aware(q: Requests, lanes: Lane, p: Policy, up: Array, i: int, now: in
     """The ready lane that has most of the prompt, if that is much and loads are not far apart; else the least loaded."""
     quiet = least_loaded(lanes, up, now, per)
     size = p.hash_blocks * p.block
-    whole = (q.n[i * Q + INPUT] - 1) // size
+    whole = (q.n[i][INPUT] - 1) // size
     best, most, crowd = quiet, 0, 0
     for r in range(len(lanes.z)):
         if up[r // per] <= now:
@@ -118,7 +117,7 @@ def prefix_aware(q: Requests, lanes: Lane, p: Policy, up: Array, i: int, now: in
     fewest = load(lanes, quiet)
     if crowd - fewest > APART and crowd > TIMES * fewest:
         return quiet
-    return best if most * size >= MATCH * q.n[i * Q + INPUT] else quiet
+    return best if most * size >= MATCH * q.n[i][INPUT] else quiet
 
 
 @inlined
@@ -193,12 +192,14 @@ def serve(
     for i in range(begin, end):
         if where[i] != NONE:
             continue
-        now = q.n[i * Q + ARRIVAL]
+        now = q.n[i][ARRIVAL]
         if s.route or s.crowd:
             catch_up(q, lanes, c, p, now)
         if s.crowd:
             start_and_stop(lanes, up, since, paid, s, now)
-        if s.route == 0:
+        if len(lanes.z) == 1:
+            r = 0
+        elif s.route == 0:
             r = round_robin(lanes, up, now, s.per_replica, i % len(lanes.z))
         elif s.route == 1:
             r = least_loaded(lanes, up, now, s.per_replica)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
 from pertoken.money.energy import Draw
+from pertoken.simulate.cache import tails
 from pertoken.simulate.compiled import COMPILED, boxed
 from pertoken.simulate.records import Records
 from pertoken.simulate.routing import ROUTES, Scale, catch_up, idle, serve
@@ -25,10 +26,11 @@ from pertoken.simulate.state import (
     Costs,
     Lane,
     Policy,
-    Q,
+    RING,
     Requests,
     make_lanes,
     make_requests,
+    ring_of,
 )  # fmt: skip
 from pertoken.simulate.tables import Reach, Tabulated
 from pertoken.simulate.traffic import Traffic
@@ -37,7 +39,7 @@ Array = NDArray[Any]
 BLOCK = 16  # tokens of a KV block, the default of vLLM
 TICK = 1e-12  # s; longer where traffic or service would not fit 62 bits
 MOST_LANES = 4096
-SLICE = 200_000  # requests between two looks at progress
+SLICE = 8_000  # requests between two looks at progress; few enough to stay near the processor
 SMALL = 2_000  # and where nothing is compiled
 
 
@@ -151,7 +153,7 @@ class Run:
         reach = Reach(self.policy.slots, most + self.policy.slots, longest)
         self.costs: Costs = Tabulated(deployment, reach, tick, draw).costs()
         self.requests = self._requests()
-        hashes = int(traffic.chain.max()) + 1 if self.policy.caching and traffic.chain.size else 1
+        hashes = int(np.max(self.requests.chain)) + 1
         lanes = cluster.replicas * deployment.split.lanes
         self.lanes: Lane = make_lanes(lanes, self.policy, int(traffic.output.max()), hashes)
         self.done = 0
@@ -186,12 +188,13 @@ class Run:
             )
         p, held = d.profile, capacity(d, t, c.block)
         longest = int((t.input.astype(np.int64) + t.output).max())
-        slots = int(min(p.max_sequences.value, max(1, held), t.size))
         budget = int(min(p.token_budget.value, max(1 << 20, longest)))
+        slots = int(min(p.max_sequences.value, max(1, held), t.size, budget))
         return Policy(
             budget, slots, c.block, held, int(p.mixed or ready), int(p.chunked), max(1, int(p.look_steps.value)),
             int(p.wait_steps.value), c.priorities, int(c.prefix_cache),
-            t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(ready),
+            t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(ready), 1, 1, 1, c.block,
+            RING + ring_of(int(t.output.max())), 0.0, 0,
         )  # fmt: skip
 
     def _requests(self) -> Requests:
@@ -201,10 +204,11 @@ class Run:
         think = np.rint(((t.think if t.think.size else np.zeros(n)) + delay) / self.tick).astype(np.int64)
         level = (t.level if t.level.size else np.zeros(n)).astype(np.int8)
         follow = (t.follow if t.follow.size else np.full(n, NONE)).astype(np.int32)
-        chain_at = t.chain_at if t.chain_at.size else np.zeros(n + 1, dtype=np.int64)
-        chain = t.chain if t.chain.size else np.zeros(1, dtype=np.int32)
-        sent = (arrival, t.input, t.output, level, follow, think)
-        return make_requests(sent, chain_at.astype(np.int64), chain.astype(np.int32))
+        none = np.zeros(1, dtype=np.int32)
+        chains = (np.zeros(2, dtype=np.int64), none, none)
+        if self.policy.caching:
+            chains = tails(t.chain_at.astype(np.int64), t.chain)
+        return make_requests((arrival, t.input, t.output, level, follow, think), chains)
 
     @property
     def busy(self) -> bool:
@@ -220,7 +224,7 @@ class Run:
             serve(q, lanes, c, p, self.scale, self.where, self.up, self.since, self.paid, self.done, end)
             self.done = end
             if end < n and not self.traffic.closed:
-                catch_up(q, lanes, c, p, q.n[end * Q + ARRIVAL])
+                catch_up(q, lanes, c, p, q.n[end][ARRIVAL])
         else:
             due = [int(max(z[NEXT_ARRIVAL], z[CLOCK]) if idle(z) else z[CLOCK]) for z in lanes.z]
             left = [t for t in due if t < NEVER]

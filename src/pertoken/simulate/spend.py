@@ -1,9 +1,10 @@
 r"""What steps take, and who owes it.
 
 Operations that all tokens of a step pass are owed in equal parts, the head by the tokens that it emits, attention by its own
-sequence [1]_. A decoding sequence at context c owes u_s + b_s c in step s; with c = base + s its debt from step s_0 on is
+sequence [1]_. A decoding sequence at context c owes u_s + b_s c in step s; with c = base + G s, where G is what contexts grow
+by, its debt from step s_0 on is
 
-.. math:: \Delta\sum u + base\,\Delta\sum b + \Delta\sum s b
+.. math:: \Delta\sum u + base\,\Delta\sum b + \Delta\sum G s b
 
 so three running sums of the lane give it when it ends. Energy has three of its own: the floor is owed as the time is, traffic
 and arithmetic as they are made, and all shares of a step shrink alike where the power cap binds.
@@ -15,9 +16,11 @@ References
 
 from __future__ import annotations
 
-from pertoken.simulate.compiled import inlined
+from pertoken.simulate.compiled import compiled, inlined
 from pertoken.simulate.state import (
     BASE,
+    BIN,
+    BIN_END,
     BINS,
     BUSY,
     CLOCK,
@@ -41,9 +44,8 @@ from pertoken.simulate.state import (
     WIDTH,
     Array,
     Costs,
-    F,
     Lane,
-    Q,
+    Policy,
     Requests,
 )
 
@@ -66,12 +68,12 @@ def segment(lane: Lane, c: Costs) -> int:
     while context >= c.w[c.knots + at + 1] * batch:
         at += 1
     z[SEGMENT] = at
-    return batch * c.segments + at  # type: ignore[no-any-return]
+    return c.decode + 6 * (batch * c.segments + at)  # type: ignore[no-any-return]
 
 
-@inlined
-def _below(w: Array, first: int, count: int, value: int) -> int:
-    """The last of ``count`` knots at or below a value, but never the last of all."""
+@compiled
+def _place(w: Array, first: int, count: int, value: int) -> tuple[int, float]:
+    """The last of ``count`` knots at or below a value, but never the last of all, and how far it is towards the next."""
     low, high = first, first + count - 1
     while high - low > 1:
         middle = (low + high) // 2
@@ -79,43 +81,39 @@ def _below(w: Array, first: int, count: int, value: int) -> int:
             low = middle
         else:
             high = middle
-    return low
+    return low - first, (value - w[low]) / (w[low + 1] - w[low])
 
 
 @inlined
 def chunk_cost(c: Costs, new: int, context: int) -> tuple[int, float, float]:
     """Attention of a chunk: time [tick], energy [J], and what of the time it owes to all its context, were that cached."""
-    i, k = _below(c.w, c.chunk_n, c.sizes, new), _below(c.w, c.chunk_c, c.contexts, context)
-    x = (new - c.w[i]) / (c.w[i + 1] - c.w[i])
-    y = (context - c.w[k]) / (c.w[k + 1] - c.w[k])
-    a = (i - c.chunk_n) * c.contexts + k - c.chunk_c
-    b = a + c.contexts
-    w00, w01, w10, w11 = (1.0 - x) * (1.0 - y), (1.0 - x) * y, x * (1.0 - y), x * y
+    w, v = c.w, c.v
+    if new <= c.near:
+        i, x = int(v[c.near_n + 2 * new]), v[c.near_n + 2 * new + 1]
+    else:
+        i, x = _place(w, c.chunk_n, c.sizes, new)
     pairs = new * (context + (new + 1) * 0.5)
-    time = (
-        w00 * c.v[c.chunk_s + a]
-        + w01 * c.v[c.chunk_s + a + 1]
-        + w10 * c.v[c.chunk_s + b]
-        + w11 * c.v[c.chunk_s + b + 1]
-    )
-    joules = (
-        w00 * c.v[c.chunk_j + a]
-        + w01 * c.v[c.chunk_j + a + 1]
-        + w10 * c.v[c.chunk_j + b]
-        + w11 * c.v[c.chunk_j + b + 1]
-    )
-    again = (
-        w00 * c.v[c.chunk_x + a]
-        + w01 * c.v[c.chunk_x + a + 1]
-        + w10 * c.v[c.chunk_x + b]
-        + w11 * c.v[c.chunk_x + b + 1]
-    )
+    a = c.chunk + 3 * i * c.contexts
+    if context == 0:
+        b = a + 3 * c.contexts
+        time, joules = (1.0 - x) * v[a] + x * v[b], (1.0 - x) * v[a + 1] + x * v[b + 1]
+        return int(time * pairs + 0.5), joules * pairs, 0.0
+    if context <= c.near:
+        k, y = int(v[c.near_c + 2 * context]), v[c.near_c + 2 * context + 1]
+    else:
+        k, y = _place(w, c.chunk_c, c.contexts, context)
+    a += 3 * k
+    b = a + 3 * c.contexts
+    w00, w01, w10, w11 = (1.0 - x) * (1.0 - y), (1.0 - x) * y, x * (1.0 - y), x * y
+    time = w00 * v[a] + w01 * v[a + 3] + w10 * v[b] + w11 * v[b + 3]
+    joules = w00 * v[a + 1] + w01 * v[a + 4] + w10 * v[b + 1] + w11 * v[b + 4]
+    again = w00 * v[a + 2] + w01 * v[a + 5] + w10 * v[b + 2] + w11 * v[b + 5]
     return int(time * pairs + 0.5), joules * pairs, again * pairs
 
 
-@inlined
-def note(lane: Lane, start: int, end: int, batch: float, tokens: float) -> None:
-    """Add a stretch of busy time to the lane's history, whose bins double in width when time outgrows them."""
+@compiled
+def _note_far(lane: Lane, start: int, end: int, batch: float, tokens: float) -> None:
+    """Add a stretch that leaves its bin; bins double in width when time outgrows them."""
     z, g = lane.z, lane.g
     while end > z[WIDTH] * BINS:
         for k in range(BINS // 2):
@@ -124,8 +122,7 @@ def note(lane: Lane, start: int, end: int, batch: float, tokens: float) -> None:
         for k in range(2 * BINS, 4 * BINS):
             g[HISTORY + k] = 0.0
         z[WIDTH] *= 2
-    width = z[WIDTH]
-    held, each = z[HELD], tokens / (end - start) if end > start else 0.0
+    width, held, each = z[WIDTH], z[HELD], tokens / (end - start)
     at = start // width
     while start < end:
         until = min(end, (at + 1) * width)
@@ -136,58 +133,62 @@ def note(lane: Lane, start: int, end: int, batch: float, tokens: float) -> None:
         g[HISTORY + 4 * at + 3] += span * each
         start = until
         at += 1
+    z[BIN], z[BIN_END] = at - 1, at * width
 
 
 @inlined
-def add(lane: Lane, at: int, u: float, b: float, steps: int, grows: bool) -> None:
-    """Add to three running sums what a decoding sequence owes in each of ``steps`` steps from this one on.
-
-    Parameters
-    ----------
-    at : int
-        The first of the three: ``S0`` for time [tick] or ``J0`` for energy [J].
-    u, b : float
-        A step, and for each token of context.
-    grows : bool
-        Whether context counts as it grows, or as it is at the first of the steps.
-    """
-    g, step = lane.g, lane.z[STEP]
-    g[at] += steps * u
-    g[at + 1] += steps * b
-    g[at + 2] += b * steps * (step + (steps - 1) * 0.5) if grows else b * steps * step
+def note(lane: Lane, time: int, batch: float, tokens: float) -> None:
+    """Add a stretch of busy time from now on to the lane's history, and move the clock to its end."""
+    z, g = lane.z, lane.g
+    end = z[CLOCK] + time
+    if end > z[BIN_END]:
+        if time > 0:
+            _note_far(lane, z[CLOCK], end, batch, tokens)
+    else:
+        at = HISTORY + 4 * z[BIN]
+        g[at] += time
+        g[at + 1] += time * batch
+        g[at + 2] += time * z[HELD]
+        g[at + 3] += tokens
+    z[CLOCK] = end
+    z[BUSY] += time
 
 
 @inlined
 def snapshot(q: Requests, lane: Lane, i: int) -> None:
     """Remember the running sums as a request begins to decode."""
-    for k in range(3):
-        q.f[F * i + k] = lane.g[S0 + k]
-        q.f[F * i + 3 + k] = lane.g[J0 + k]
+    g, f = lane.g, q.f[i]
+    for k in range(6):
+        f[k] = g[S0 + k]
 
 
 @inlined
 def settle(q: Requests, lane: Lane, i: int) -> None:
     """Charge a request with what it owes for decoding."""
-    g, f, at, base = lane.g, q.f, F * i, q.n[i * Q + BASE]
-    for k, sums in ((2, S0), (4, J0)):
-        since = at + sums - S0
-        q.f[F * i + 6 + k] += g[sums] - f[since] + base * (g[sums + 1] - f[since + 1]) + g[sums + 2] - f[since + 2]
+    g, f, base = lane.g, q.f[i], q.n[i][BASE]
+    f[8] += g[S0] - f[0] + base * (g[S0 + 1] - f[1]) + g[S0 + 2] - f[2]
+    f[10] += g[J0] - f[3] + base * (g[J0 + 1] - f[4]) + g[J0 + 2] - f[5]
 
 
 @inlined
 def owe_prompt(q: Requests, i: int, seconds: float, joules: float, cached: float) -> None:
     """Charge a prompt's chunk to its tokens: to output tokens those that are computed anew after preemption."""
-    beyond = q.n[i * Q + HAVE] + q.n[i * Q + PART] - max(q.n[i * Q + INPUT], q.n[i * Q + HAVE])
-    share = max(0, beyond) / q.n[i * Q + PART]
-    q.f[F * i + 6] += (seconds - cached) * (1.0 - share)
-    q.f[F * i + 7] += cached
-    q.f[F * i + 8] += (seconds - cached) * share
-    q.f[F * i + 9] += joules * (1.0 - share)
-    q.f[F * i + 10] += joules * share
+    n, f = q.n[i], q.f[i]
+    beyond = n[HAVE] + n[PART] - max(n[INPUT], n[HAVE])
+    f[7] += cached
+    if beyond > 0:
+        share = beyond / n[PART]
+        f[8] += (seconds - cached) * share
+        f[10] += joules * share
+        f[6] += (seconds - cached) * (1.0 - share)
+        f[9] += joules * (1.0 - share)
+    else:
+        f[6] += seconds - cached
+        f[9] += joules
 
 
 @inlined
-def decode_cost(lane: Lane, c: Costs, steps: int, wait: int, k: int) -> None:
+def decode_cost(lane: Lane, c: Costs, p: Policy, steps: int, wait: int, k: int) -> None:
     """Charge ``steps`` steps of decoding alone, before they are made.
 
     Parameters
@@ -197,81 +198,96 @@ def decode_cost(lane: Lane, c: Costs, steps: int, wait: int, k: int) -> None:
     wait : int
         What the first waits for launches that its kernels do not hide [tick]; the others wait less as context grows.
     k : int
-        Segment of the decode tables.
+        Place in the decode tables.
     """
-    z = lane.z
-    n = z[RUNNING]
-    flat = c.w[c.layers + entry_of(n)] + c.w[c.head + n] + c.host_step + c.w[c.decode_a + k] + wait
-    add(lane, S0, flat / n + c.host_sequence, c.w[c.decode_b + k], steps, wait == 0)
-    mean = z[CONTEXT] + n * (steps - 1) * 0.5
-    time = flat + c.host_sequence * n + c.w[c.decode_b + k] * (mean if wait == 0 else z[CONTEXT])
-    own = c.v[c.layers_j + entry_of(n)] + c.v[c.head_j + n] + c.v[c.decode_ja + k]
-    total = own + c.v[c.decode_jb + k] * mean + c.active * time
-    cut = min(1.0, c.cap * time / total) if total > 0.0 else 1.0
-    floor = c.active * cut
-    add(lane, J0, floor * (flat / n + c.host_sequence), floor * c.w[c.decode_b + k], steps, wait == 0)
-    add(lane, J0, cut * own / n, cut * c.v[c.decode_jb + k], steps, True)
-    lane.g[JOULES] += cut * total * steps
+    g, v, n, context = lane.g, c.v, lane.z[RUNNING], lane.z[CONTEXT]
+    each, flat, per = v[c.one_by + n], v[k + 2] + wait, v[k + 1]
+    middle = (steps - 1) * 0.5
+    mean = context + n * p.grow * middle
+    first = lane.z[STEP] + 0.0
+    at = first + middle if wait == 0 else first  # launches take as long whatever the context
+    time = flat + per * (mean if wait == 0 else context)
+    own, own_per, floor = v[k + 5], v[k + 4], c.active
+    total = own + own_per * mean + floor * time
+    if total > c.cap * time:
+        cut = c.cap * time / total
+        own, own_per, floor, total = own * cut, own_per * cut, floor * cut, total * cut
+    sums = per * steps
+    g[S0] += flat * each * steps
+    g[S0 + 1] += sums
+    g[S0 + 2] += sums * p.grow * at
+    g[J0] += (floor * flat + own) * each * steps
+    g[J0 + 1] += floor * sums + own_per * steps
+    g[J0 + 2] += p.grow * (floor * sums * at + own_per * steps * (first + middle))
+    g[JOULES] += total * steps
 
 
 @inlined
-def step_cost(q: Requests, lane: Lane, c: Costs, p, first: int, new: int, prompts: int) -> None:  # type: ignore[no-untyped-def]
-    """Time a step with prompts, charge it, and move the clock to its end; attention of each chunk is left in ``read``."""
-    z, g = lane.z, lane.g
+def step_cost(q: Requests, lane: Lane, c: Costs, p: Policy, first: int, new: int, prompts: int) -> None:
+    """Time a step with prompts, charge it, and move the clock to its end."""
+    z, g, v = lane.z, lane.g, c.v
     decodes = z[RUNNING] if p.mixed else 0
     reads, reads_j, ends, i = 0, 0.0, 0, first
     while i >= 0:
-        q.n[i * Q + READ], q.f[F * i], q.f[F * i + 1] = chunk_cost(c, q.n[i * Q + PART], q.n[i * Q + HAVE])
-        reads += q.n[i * Q + READ]
-        reads_j += q.f[F * i]
-        ends += 1 if q.n[i * Q + HAVE] + q.n[i * Q + PART] == q.n[i * Q + TARGET] else 0
-        i = q.n[i * Q + NEXT]
-    tokens, heads = new + decodes, decodes + ends
-    layers, head = c.w[c.layers + entry_of(tokens)], c.w[c.head + heads]
-    k, a, b = 0, 0, 0
+        n, f = q.n[i], q.f[i]
+        n[READ], f[0], f[1] = chunk_cost(c, n[PART], n[HAVE])
+        reads += n[READ]
+        reads_j += f[0]
+        ends += 1 if n[HAVE] + n[PART] == n[TARGET] else 0
+        i = n[NEXT]
+    tokens, heads = new + decodes * p.width, decodes * p.width + ends
+    e, h = c.layers + 2 * entry_of(tokens), c.head + 2 * heads
+    layers, head, layers_j, head_j = int(v[e]) + c.host_step, int(v[h]), v[e + 1], v[h + 1]
+    a, b, ja, jb, context = 0, 0, 0.0, 0.0, 0
     if decodes:
-        k = segment(lane, c)
-        a, b = c.w[c.decode_a + k], c.w[c.decode_b + k]
-    work = (
-        layers
-        + head
-        + c.host_step
-        + c.host_sequence * (prompts + decodes)
-        + a
-        + b * z[CONTEXT]
-        + reads
-        + c.prompt_launch
-    )
+        k, context = segment(lane, c), z[CONTEXT]
+        a, b, ja, jb = int(v[k]), int(v[k + 1]), v[k + 3], v[k + 4]
+    draft, draft_j = 0, 0.0
+    if c.drafted:
+        e = c.draft + 2 * entry_of(new)
+        draft, draft_j = int(v[e]), v[e + 1]
+    work = layers + head + c.host_sequence * (prompts + decodes) + a + b * context + reads + c.prompt_launch + draft
     time = max(work, c.launches)
-    wait = time - work + c.prompt_launch
-    ja, jb = (c.v[c.decode_ja + k], c.v[c.decode_jb + k]) if decodes else (0.0, 0.0)
-    layers_j, head_j = c.v[c.layers_j + entry_of(tokens)], c.v[c.head_j + heads]
-    total = layers_j + head_j + ja + jb * (z[CONTEXT] if decodes else 0) + reads_j + c.active * time
-    cut = min(1.0, c.cap * time / total) if total > 0.0 else 1.0
+    wait = time - work + c.prompt_launch + draft
+    active = c.active
+    total = layers_j + head_j + ja + jb * context + reads_j + draft_j + active * time
+    cut = 1.0
+    if total > c.cap * time:
+        cut = c.cap * time / total
+        layers_j, head_j, ja, jb = layers_j * cut, head_j * cut, ja * cut, jb * cut
+        draft_j, active = draft_j * cut, active * cut
     g[JOULES] += cut * total
-    each, each_j = (layers + c.host_step) / tokens, layers_j / tokens
-    spare, spare_j = wait / new, 0.0
+    per_token, per_new = 1.0 / tokens, 1.0 / new
+    each, each_j = layers * per_token, layers_j * per_token
+    spare, spare_j = wait * per_new, draft_j * per_new
     last, last_j = 0.0, 0.0
     if heads:
-        last, last_j = head / heads, head_j / heads
+        one = v[c.one_by + heads]
+        last, last_j = head * one, head_j * one
     else:
-        spare, spare_j = spare + head / new, head_j / new
+        spare, spare_j = spare + head * per_new, spare_j + head_j * per_new
     if decodes:
-        flat = each + last + c.host_sequence + a / decodes
-        add(lane, S0, flat, b, 1, True)
-        add(lane, J0, cut * (each_j + last_j + ja / decodes + c.active * flat), cut * (jb + c.active * b), 1, True)
+        one = v[c.one_by + decodes]
+        flat = p.width * (each + last) + c.host_sequence + a * one
+        at = z[STEP] * p.grow
+        g[S0] += flat
+        g[S0 + 1] += b
+        g[S0 + 2] += b * at
+        per = jb + active * b
+        g[J0] += p.width * (each_j + last_j) + ja * one + active * flat
+        g[J0 + 1] += per
+        g[J0 + 2] += per * at
     i = first
     while i >= 0:
-        size = q.n[i * Q + PART]
-        own_j, cached = q.f[F * i], q.f[F * i + 1] * q.n[i * Q + HIT] / max(q.n[i * Q + HAVE], 1)
-        seconds = size * (each + spare) + q.n[i * Q + READ] + c.host_sequence
-        joules = cut * (size * (each_j + spare_j) + own_j + c.active * seconds)
-        owe_prompt(q, i, seconds, joules, cached)
-        if q.n[i * Q + HAVE] + size == q.n[i * Q + TARGET]:
-            q.f[F * i + 8] += last
-            q.f[F * i + 10] += cut * (last_j + c.active * last)
-        i = q.n[i * Q + NEXT]
-    note(lane, z[CLOCK], z[CLOCK] + time, decodes, heads)
-    z[CLOCK] += time
-    z[BUSY] += time
+        n, f = q.n[i], q.f[i]
+        size, cached = n[PART], 0.0
+        if n[HIT] > 0:
+            cached = f[1] * n[HIT] / max(n[HAVE], 1)
+        seconds = size * (each + spare) + n[READ] + c.host_sequence
+        owe_prompt(q, i, seconds, size * (each_j + spare_j) + cut * f[0] + active * seconds, cached)
+        if n[HAVE] + size == n[TARGET]:
+            f[8] += last
+            f[10] += last_j + active * last
+        i = n[NEXT]
+    note(lane, time, decodes, heads)
     z[STEPS] += 1

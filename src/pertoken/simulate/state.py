@@ -21,7 +21,11 @@ BINS = 512  # of a lane's history
     CLOCK, STEP, RUNNING, CONTEXT, HELD, KEPT, PARTIAL, NEXT_END, SEGMENT, WAITING, COMING, COMING_LAST, HEAP, NEXT_ARRIVAL,
     DUE, STEPS, BUSY, PREEMPTED, MOST_HELD, EMITTED, WIDTH, OLDEST, LATEST, SERVED, ASSIGNED, DECODED, PREFILLED, LOST, ENTERED,
     MASK,
-) = range(30)  # fmt: skip
+    OFFSET,  # how far contexts have grown, modulo a block
+    BIN, BIN_END,  # of the history, that of the latest step
+    ORDERED,  # waiting requests by a user's order, a heap
+    FAULT,  # what a user's policy did wrong
+) = range(35)  # fmt: skip
 # running sums of a lane: what a decoding sequence owes, apart from, by and by the growth of its context
 (S0, S1, S2, J0, J1, J2, JOULES, HISTORY) = range(8)
 
@@ -38,9 +42,9 @@ BINS = 512  # of a lane's history
     TARGET,  # tokens to prefill
     HAVE,  # tokens in the cache while it prefills
     EMITTED_BEFORE,  # output tokens before the latest prefill
-    BASE,  # context less the lane's step count while it decodes
+    BASE,  # context less what the lane's contexts grew since its first step, while it decodes [grain]
     PART,  # tokens of its chunk in the step under way; while it decodes the step at which it ends
-    READ,  # attention of that chunk [tick]
+    READ,  # attention of that chunk [tick]; while it decodes the phase of its context in a block
     SHARED,  # blocks of the prefix cache that it refers to
     HIT,  # input tokens found there
     FIRST, LAST,  # times of the first and the last token [tick]
@@ -51,7 +55,7 @@ Q = 21
 # and input and output tokens [J]
 F, OWED = 11, 6
 # where a lane's lists begin among its whole numbers
-STACK, QUEUE, PHASE, RING = 32, 48, 80, 4176
+STACK, QUEUE, RING = 40, 56, 88
 
 
 class Costs(NamedTuple):
@@ -61,24 +65,23 @@ class Costs(NamedTuple):
     """
 
     w: Array  # whole numbers
-    v: Array  # real numbers
-    layers: int  # by tokens of the step
-    head: int  # by tokens that pass it
-    knots: int  # mean contexts at which decode attention bends, the last beyond reach
-    decode_a: int  # by batch and segment: constant
-    decode_b: int  # and per token of context
+    v: Array  # real numbers, whole where they are ticks
+    knots: int  # mean contexts at which decode attention bends, the last beyond reach [grain]
     chunk_n: int  # sizes of chunks
     chunk_c: int  # and contexts
-    layers_j: int
-    head_j: int
-    decode_ja: int
-    decode_jb: int
-    chunk_s: int  # what attention of a chunk takes for each pair, by size and context
-    chunk_j: int
-    chunk_x: int  # of it, what context owes that is expanded anew, were it all cached
+    layers: int  # by tokens of the step: ticks, joules
+    head: int  # by tokens that pass it: ticks, joules
+    draft: int  # by prompt tokens, what a draft model adds: ticks, joules
+    decode: int  # by batch and segment: attention's constant and line against grains of context, constant of all; then joules
+    chunk: int  # by size and context, for each pair: ticks, joules, and what context owes that is expanded anew, were it cached
+    near_n: int  # by sizes up to ``near``: the last knot, and how far it is towards the next
+    near_c: int  # and by contexts
+    one_by: int  # reciprocals of sequences and of tokens that pass the head
     segments: int
     sizes: int
     contexts: int
+    near: int
+    drafted: int  # whether prompts pass a draft model
     host_step: int
     host_sequence: int
     launches: int  # launching all operations one by one
@@ -104,6 +107,13 @@ class Policy(NamedTuple):
     hash_blocks: int  # KV blocks of a block of the prefix cache
     closed: int  # requests follow others
     ready: int  # prompts come with their KV
+    width: int  # tokens of a decoding sequence in a step: one and its drafts
+    grow: int  # what its context grows by [grain]
+    grain: int  # grains of a token
+    units: int  # grains of a block
+    phases: int  # where the counts by phase begin among a lane's whole numbers
+    accept: float  # how likely a draft is accepted after another was
+    seed: int  # of what is accepted
 
 
 class Requests(NamedTuple):
@@ -112,7 +122,8 @@ class Requests(NamedTuple):
     n: Array
     f: Array
     chain_at: Array  # where its blocks of the prefix cache begin in chain
-    chain: Array
+    chain: Array  # those that others have too, and its tail
+    alone: Array  # blocks of its tail
 
 
 class Lane(NamedTuple):
@@ -125,15 +136,20 @@ class Lane(NamedTuple):
     after: Array
 
 
-def make_requests(sent: tuple[Array, ...], chain_at: Array, chain: Array) -> Requests:
-    """Arrays for traffic: arrival, input, output, level, follow and think of each request."""
+def make_requests(sent: tuple[Array, ...], chains: tuple[Array, Array, Array]) -> Requests:
+    """Arrays for traffic: arrival, input, output, level, follow and think of each request, and chains."""
     count = sent[0].size
     n = np.full((count, Q), NONE, dtype=np.int64)
     for at, values in enumerate(sent):
         n[:, at] = values
     n[:, [TARGET, HAVE, EMITTED_BEFORE, PART, READ, SHARED, AGAIN]] = 0
     n[:, [FIRST, LAST]] = NEVER
-    return Requests(boxed(n.ravel()), boxed(np.zeros(F * count)), boxed(chain_at), boxed(chain))
+    return Requests(boxed(n), boxed(np.full((count, F), 0.0)), *(boxed(x) for x in chains))
+
+
+def ring_of(longest: int) -> int:
+    """Buckets of the ring of ends: a power of 2 beyond the most output tokens of a request."""
+    return 1 << int(longest + 2).bit_length()
 
 
 def make_lanes(count: int, policy: Policy, longest: int, hashes: int) -> Lane:
@@ -148,14 +164,14 @@ def make_lanes(count: int, policy: Policy, longest: int, hashes: int) -> Lane:
     longest : int
         Most output tokens of a request.
     hashes : int
-        Different blocks of the prefix cache.
+        Entries of the prefix cache.
     """
-    ring = 1 << int(longest + 2).bit_length()
-    z = np.zeros((count, RING + ring), dtype=np.int64)
-    z[:, [PARTIAL, COMING, COMING_LAST, HEAP, OLDEST, LATEST]] = NONE
+    ring = ring_of(longest)
+    z = np.zeros((count, RING + ring + policy.units), dtype=np.int64)
+    z[:, [PARTIAL, COMING, COMING_LAST, HEAP, OLDEST, LATEST, ORDERED]] = NONE
     z[:, [NEXT_END, NEXT_ARRIVAL]] = NEVER
     z[:, WIDTH] = 1 << 30
     z[:, MASK] = ring - 1
-    z[:, STACK:PHASE] = z[:, RING:] = NONE
+    z[:, STACK : RING + ring] = NONE
     kept = [boxed(np.full((count, hashes if policy.caching else 1), NONE, dtype=np.int32)) for _ in range(3)]
     return Lane(boxed(z), boxed(np.zeros((count, HISTORY + 4 * BINS))), *kept)

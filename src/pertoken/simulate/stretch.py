@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from pertoken.simulate.compiled import inlined
-from pertoken.simulate.state import CLOCK, DUE, NEXT_ARRIVAL, PHASE, RUNNING, STEP, WAITING, Lane, Policy
+from pertoken.simulate.state import DUE, NEXT_ARRIVAL, OFFSET, RUNNING, STEP, WAITING, Lane, Policy
 
 
 @inlined
-def series(lane: Lane, first: int, growth: int, most: int, until: int) -> int:
-    """Steps of an arithmetic series, at most ``most``, that begin before ``until``; the first one does.
+def series(span: int, first: int, growth: int, most: int) -> int:
+    """Steps of an arithmetic series, at most ``most``, that begin within ``span`` of its beginning; the first one does.
 
     Parameters
     ----------
-    first, growth : int
-        Time of the first step, and what each next one takes more [tick].
+    span, first, growth : int
+        Time that there is, that of the first step, and what each next one takes more [tick].
     """
-    start = lane.z[CLOCK]
     last = most - 1
-    if start + last * first + growth * (last * (last - 1) // 2) < until:
+    if last * first + growth * (last * (last - 1) // 2) < span:
         return most
-    span = until - start
-    if growth:
+    one = 1.0 / first
+    many, more = span * one, growth * one
+    if more * many < 0.02:  # the root to first order, at most a few steps off
+        last = int(many - 0.5 * more * many * (many - 1.0))
+    else:
         half = first - growth * 0.5
         last = int((2.0 * span) / (half + (half * half + 2.0 * growth * span) ** 0.5))
-    else:
-        last = span // first
     last = min(last, most - 1)
     while last > 0 and last * first + growth * (last * (last - 1) // 2) >= span:
         last -= 1
@@ -49,10 +49,40 @@ def earliest(lane: Lane, p: Policy, until: int) -> int:
 
 
 @inlined
-def needed(lane: Lane, p: Policy, steps: int) -> int:
-    """KV blocks that the decoding sequences take in the next ``steps`` steps."""
-    step = lane.z[STEP]
-    total = lane.z[RUNNING] * (steps // p.block)
-    for k in range(steps % p.block):
-        total += lane.z[PHASE + (-(step + k)) % p.block]
-    return total  # type: ignore[no-any-return]
+def crossing(lane: Lane, p: Policy, grains: int) -> int:
+    """Decoding sequences that begin a block within so many grains of growth, fewer than a block's."""
+    z = lane.z
+    start = p.units - grains + 1 - z[OFFSET]
+    if start < 0:
+        start += p.units
+    elif start >= p.units:
+        start -= p.units
+    if grains == 1:
+        return z[p.phases + start]  # type: ignore[no-any-return]
+    end, total = start + grains, 0
+    for at in range(p.phases + start, p.phases + min(end, p.units)):
+        total += z[at]
+    for at in range(p.phases, p.phases + end - p.units):
+        total += z[at]
+    return total
+
+
+@inlined
+def needed(lane: Lane, p: Policy, grains: int) -> int:
+    """KV blocks that the decoding sequences take while their contexts grow by ``grains``."""
+    whole = 0
+    if grains >= p.units:
+        whole = grains // p.units
+        grains -= whole * p.units
+    return lane.z[RUNNING] * whole + (crossing(lane, p, grains) if grains else 0)  # type: ignore[no-any-return]
+
+
+@inlined
+def grown(lane: Lane, p: Policy, grains: int) -> None:
+    """Contexts have grown by ``grains``."""
+    offset = lane.z[OFFSET] + grains
+    if offset >= p.units:
+        offset -= p.units
+        if offset >= p.units:
+            offset %= p.units
+    lane.z[OFFSET] = offset

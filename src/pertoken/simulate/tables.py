@@ -2,7 +2,8 @@ r"""Step times of a deployment as tables, from its own operations, so that a ste
 
 .. math:: T = \max(t_{layers}(m) + t_{head}(e) + t_{decode}(B, C) + \sum_i t_{chunk}(n_i, c_i) + host, launches)
 
-for m tokens of which e pass the head, B sequences that decode at contexts that sum to C, and chunks of n tokens after c.
+for m tokens of which e pass the head, B sequences that decode at contexts that sum to C, and chunks of n tokens after c. With
+speculative decoding a draft model adds to decoding what depends on B and C alone, and to prompts what depends on m.
 Operations that all tokens pass are evaluated at every m. Decode attention is piecewise linear in C at every B, with knots
 half as far again apart as the one before; attention of a chunk is interpolated in time per pair of tokens. Contexts of a
 batch enter by their mean, which is exact where attention is linear in context.
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 
 from pertoken.attribution.shares import phases
 from pertoken.engine.deployment import Deployment
+from pertoken.engine.draft import Drafted, DraftOp
 from pertoken.engine.ops import AttentionOp, HostOp, Operation
 from pertoken.engine.roofline import Timed
-from pertoken.engine.step import Decode, Step
+from pertoken.engine.step import Decode, Prefill, Step
 from pertoken.errors import PertokenError
 from pertoken.money.energy import Draw, relative_peaks
 from pertoken.simulate.compiled import boxed
@@ -45,11 +47,20 @@ class Reach:
         Tokens of a step.
     context : int
         Tokens of a request, input and output together.
+    width, grain : int
+        Tokens of a decoding sequence in a step, and parts of a token in which contexts are counted.
     """
 
     slots: int
     tokens: int
     context: int
+    width: int = 1
+    grain: int = 1
+
+    @property
+    def heads(self) -> int:
+        """Tokens that pass the head."""
+        return (self.slots + 1) * self.width
 
 
 def knots(first: int, last: int, ratio: float) -> Array:
@@ -114,54 +125,66 @@ class Tabulated:
                 found = found + t.count * (moved + w.flop * self.draw.flop.value * self.relative.get(t.name, 1.0))
         return found
 
-    def by_tokens(self, last_only: bool, most: int) -> tuple[Array, Array]:
-        """Time and energy of what all tokens of a step pass, or those that emit an output [tick, J]."""
+    def plain(self, last_only: bool) -> list[Operation]:
+        """What all tokens of a step pass, or those that emit an output."""
+        return self.ops(
+            lambda op: (
+                not isinstance(op, AttentionOp | HostOp | DraftOp) and getattr(op, "last_only", False) == last_only
+            )
+        )
+
+    def by_tokens(self, chosen: list[Operation], most: int, least: float, prompt: bool = False) -> Array:
+        """Time and energy of operations at so many tokens of a step and at ``least`` some, of prompts or decoding [tick, J]."""
         rows = np.arange(min(most, FINE) + 1, dtype=float)
         if most > FINE:
             rows = np.concatenate((rows, np.arange(FINE + COARSE, most + 2 * COARSE, COARSE, dtype=float)))
-        rows = rows if last_only else np.maximum(rows, 1.0)
-        chosen = self.ops(
-            lambda op: not isinstance(op, AttentionOp | HostOp) and getattr(op, "last_only", False) == last_only
-        )
-        timed = [t for op in chosen for t in op.at(Step((Decode(rows, 1.0),)))]
-        return self.ticks(sum(t.seconds for t in timed), rows.shape), self.joules(timed, rows.shape)
+        rows = np.maximum(rows, least)
+        step = Step((), Prefill(1.0, rows, 0.0)) if prompt else Step((Decode(rows, 1.0),))
+        timed = [t for op in chosen for t in op.at(step)]
+        return np.stack((self.ticks(sum(t.seconds for t in timed), rows.shape), self.joules(timed, rows.shape)), axis=1)
 
-    def decode(self) -> tuple[Array, Array, Array, Array, Array]:
-        """Knots of context, and by batch and segment the line of time and of energy against the sum of contexts."""
-        at = knots(1, self.reach.context, WIDER)
+    def decode(self, base: Array, base_j: Array) -> tuple[Array, Array]:
+        """Knots of context, and by batch and segment what decoding takes and draws.
+
+        That is for attention and the draft model a constant and a slope against the sum of contexts, then the constant of
+        all that decodes, where that is ``base`` without them.
+        """
+        at, width, grain = knots(1, self.reach.context, WIDER), self.reach.width, self.reach.grain
         batch = np.arange(1, self.reach.slots + 1, dtype=float)[:, None]
         shape = (self.reach.slots, at.size)
-        step = Step((Decode(batch, at[None, :].astype(float)),))
-        timed = [t for op in self.ops(lambda op: isinstance(op, AttentionOp)) for t in op.at(step)]
+        step = Step((Decode(batch, at[None, :].astype(float), float(width)),))
+        timed = [t for op in self.ops(lambda op: isinstance(op, AttentionOp | DraftOp)) for t in op.at(step)]
         seconds = coarse(sum(t.seconds for t in timed), shape) / self.tick
         joules = self.joules(timed, shape)
+        at *= grain
         gap = batch * np.diff(at)[None, :]
         slope = np.maximum(np.rint(np.diff(seconds, axis=1) / gap), 0.0)
         start = np.rint(seconds[:, :-1] - slope * batch * at[:-1])
         slope_j = np.diff(joules, axis=1) / gap
         start_j = joules[:, :-1] - slope_j * batch * at[:-1]
-        none = np.zeros((1, at.size - 1))
-        lines = [np.concatenate((none, x)).ravel() for x in (start, slope, start_j, slope_j)]
         at[0], at[-1] = 0, 1 << 40
-        return at, lines[0].astype(np.int64), lines[1].astype(np.int64), lines[2], lines[3]
+        rest, rest_j = start + base[1:, None], start_j + base_j[1:, None]
+        lines = np.stack((start, slope, rest, start_j, slope_j, rest_j), axis=2)
+        return at, np.concatenate((np.zeros((1, at.size - 1, 6)), lines))
 
-    def chunks(self) -> tuple[Array, Array, Array, Array, Array]:
-        """Knots of a chunk's size and context, and at these time, energy and re-expansion of context per pair."""
+    def chunks(self) -> tuple[Array, Array, Array]:
+        """Knots of a chunk's size and context, and at these time, energy and re-expansion of context per pair [tick, J, tick]."""
         n, c = knots(1, min(self.reach.tokens, self.reach.context), FINER), knots(16, self.reach.context, FINER)
         c = np.concatenate(([0], c))
         new, context = n[:, None].astype(float), c[None, :].astype(float)
         shape = (n.size, c.size)
         pairs = new * (context + (new + 1.0) / 2.0)
-        attention = self.ops(lambda op: isinstance(op, AttentionOp))
         timed, again = [], np.zeros(shape)
-        for op in attention:
-            assert isinstance(op, AttentionOp)
-            one = op.sequence("prefill", 0.0, new, context, context)
+        for op in self.ops(lambda op: isinstance(op, AttentionOp) or isinstance(_inner(op), AttentionOp)):
+            own = _inner(op)
+            assert isinstance(own, AttentionOp)
+            one = own.sequence("prefill", 0.0, new, context, context)
             timed.append(one)
-            again = again + op.count * phases(one.fixed_s, one.moved_s, one.compute_s).computed * one.cached_share
+            again = again + own.count * phases(one.fixed_s, one.moved_s, one.compute_s).computed * one.cached_share
         seconds = coarse(sum(t.seconds for t in timed), shape)
         joules = self.joules(timed, shape)
-        return n, c, *((x / pairs).ravel() for x in (seconds / self.tick, joules, again / self.tick))  # type: ignore[return-value]
+        found: Array = np.stack([x / pairs for x in (seconds / self.tick, joules, again / self.tick)], axis=2)
+        return n, c, found
 
     def once(self, seconds: float) -> int:
         """Seconds as whole ticks."""
@@ -169,27 +192,55 @@ class Tabulated:
 
     def costs(self) -> Costs:
         """All tables."""
-        d, draw = self.deployment, self.draw
-        layers, layers_j = self.by_tokens(False, self.reach.tokens)
-        head, head_j = self.by_tokens(True, self.reach.slots + 1)
-        host = self.ops(lambda op: isinstance(op, HostOp))
-        launch = sum(op.count * op.prefill.launch_s for op in d.plan if isinstance(op, AttentionOp))
-        at, a, b, ja, jb = self.decode()
-        n, c, per_pair, per_pair_j, again = self.chunks()
-        w, v = (layers, head, at, a, b, n, c), (layers_j, head_j, ja, jb, per_pair, per_pair_j, again)
+        d, draw, reach = self.deployment, self.draw, self.reach
+        host = [op for op in self.deployment.plan if isinstance(op, HostOp)]
+        step, sequence = (self.once(sum(x)) for x in zip(*((op.step_s, op.sequence_s) for op in host), strict=True))
+        layers = self.by_tokens(self.plain(False), reach.tokens, 1.0)
+        head = self.by_tokens(self.plain(True), reach.heads, 0.0)
+        drafted = isinstance(d, Drafted)
+        once = self.ops(lambda op: not isinstance(_inner(op), AttentionOp) and isinstance(op, DraftOp))
+        draft = self.by_tokens(once, reach.tokens, 1.0, True) if drafted else np.zeros(2)
+        launch = sum(_inner(op).count * _inner(op).prefill.launch_s for op in d.plan if isinstance(_inner(op), AttentionOp))
+        batch = np.arange(reach.slots + 1)
+        base = layers[entries(batch * reach.width)] + head[batch * reach.width]
+        at, lines = self.decode(base[:, 0] + step + sequence * batch, base[:, 1])
+        n, c, chunk = self.chunks()
+        near = min(FINE, reach.context)
+        one_by = 1.0 / np.maximum(np.arange(reach.heads + 1), 1.0)
+        w = (at, n, c)
+        v = (layers, head, draft, lines, chunk, places(n, near), places(c, near), one_by)
         starts = [int(x) for group in (w, v) for x in np.cumsum([0, *(x.size for x in group[:-1])])]
         return Costs(  # type: ignore[call-arg]
             boxed(np.concatenate(w)),
-            boxed(np.concatenate(v)),
+            boxed(np.concatenate([x.ravel() for x in v])),
             *starts,
             at.size - 1,
             n.size,
             c.size,
-            self.once(sum(op.step_s for op in host if isinstance(op, HostOp))),
-            self.once(sum(op.sequence_s for op in host if isinstance(op, HostOp))),
+            near,
+            int(drafted),
+            step,
+            sequence,
             self.once(d._launches_s),
             self.once(launch),
             int(d.profile.graph_sequences.value),
             draw.active.value * self.tick if draw else 0.0,
             draw.cap.value * self.tick if draw else 0.0,
         )
+
+
+def _inner(op: Operation) -> Any:
+    """The operation itself, or of a draft's the one in its model."""
+    return op.inner if isinstance(op, DraftOp) else op
+
+
+def places(at: Array, most: int) -> Array:
+    """For whole numbers up to ``most`` the knot at or below, but never the last, and how far they are towards the next."""
+    values = np.arange(most + 1)
+    k = np.clip(np.searchsorted(at, values, "right") - 1, 0, at.size - 2)
+    return np.stack((k, (values - at[k]) / (at[k + 1] - at[k])), axis=1)
+
+
+def entries(tokens: Array) -> Array:
+    """`entry_of` of an array."""
+    return np.where(tokens <= FINE, tokens, FINE + (tokens - FINE) // COARSE)
