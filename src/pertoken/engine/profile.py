@@ -48,7 +48,8 @@ class Profile:
     rank_skew : Sourced
         Seconds that a collective waits for its slowest rank, for each rank past the first [s].
     memory_fraction : Sourced
-        Share of an accelerator's memory that the engine uses [1].
+        Share of an accelerator's memory that the engine uses, or, with ``of_free``, that caches take of what weights and
+        workspace leave free [1].
     token_budget : Sourced
         Most tokens of one step (chunked prefill) [token].
     max_sequences : Sourced
@@ -69,6 +70,10 @@ class Profile:
         Whether prompts are prefilled beside decoding sequences; else the latter wait for steps of prompts only.
     chunked : bool
         Whether a prompt may be cut where a step's budget ends; else it waits for a step that holds it whole.
+    reserves : bool
+        Whether a request is admitted only when the cache of its whole answer is set aside; else the cache grows with it.
+    of_free : bool
+        What ``memory_fraction`` is a share of.
     small : Small or None
         Policies on smaller accelerators, where they differ.
     interval : mapping of str to (float, float)
@@ -94,6 +99,8 @@ class Profile:
     wait_steps: Sourced = NO_STEPS
     mixed: bool = True
     chunked: bool = True
+    reserves: bool = False
+    of_free: bool = False
     small: Small | None = None
     interval: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     extends: str = ""
@@ -129,6 +136,7 @@ _UNITS = {
     "graph_sequences": ("sequence", 1e6),
     "request_delay": ("s", 60.0),
 }
+_FLAGS = {"mixed": True, "chunked": True, "reserves": False, "of_free": False}
 
 
 def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:
@@ -152,7 +160,7 @@ def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:
         for key in ("look_steps", "wait_steps")
         if key in table
     }
-    flags = {key: table.get(key, True) for key in ("mixed", "chunked")}
+    flags = {key: table.get(key, default) for key, default in _FLAGS.items()}
     for key, value in flags.items():
         if not isinstance(value, bool):
             raise PertokenError(f"{where}: {key} is {str(value)[:60]!r}; it must be true or false")
