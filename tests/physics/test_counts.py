@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pertoken.engine.deployment import Deployment
-from pertoken.engine.efficiency import ExpertsEfficiency
 from pertoken.engine.ops import ExpertsOp
 from pertoken.engine.parallel import Split
 from pertoken.engine.step import Decode, Prefill, Step

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pertoken.engine.ops import CHAIN
 from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator
 from pertoken.sources import Source, Sourced, read_number, read_sources
 
 ONE_STEP, NO_STEPS = (Sourced(value, "step", Source("most engines")) for value in (1.0, 0.0))
+# choosing, sorting, permuting, quantising, two products, an activation and the way back
+ONE_BY_ONE = Sourced(CHAIN, "kernel", Source("assumed"))
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Profile:
         Most decoding sequences of a step that a captured graph replays [sequence].
     look_steps, wait_steps : Sourced
         Steps between looks for new requests, 1 in most engines, and steps for which prompts wait for others [step].
+    expert_kernels : Sourced
+        Kernels that the host launches for the routed experts of a layer; fewer where one call fuses them [kernel].
     request_delay : Sourced
         Seconds of a request outside the engine before its first token: HTTP, tokens, queues [s].
     mixed : bool
@@ -97,6 +102,7 @@ class Profile:
     request_delay: Sourced
     look_steps: Sourced = ONE_STEP
     wait_steps: Sourced = NO_STEPS
+    expert_kernels: Sourced = ONE_BY_ONE
     mixed: bool = True
     chunked: bool = True
     reserves: bool = False
