@@ -76,6 +76,11 @@ class Taught:
     def cell(self) -> tuple[str, ...]:
         return (self.row.accelerator, self.model, self.row.weights)
 
+    @property
+    def busy(self) -> bool:
+        """More in flight than in rows that teach."""
+        return self.row.amount / max(self.row.split.get("dp", 1), 1) > MOST
+
     def waiting(self, waits: np.ndarray) -> Deployment:
         """The deployment under other waits, but for those that the row's source documents."""
         profile, changed = self.deployment.profile, {}
@@ -96,30 +101,29 @@ class Taught:
 
 
 def taught(engine: str) -> list[Taught]:
-    """Usable rows of one engine: closed loops without flags, in cells of `LEAST_ROWS` and more."""
+    """Usable rows of one engine: closed loops without flags, in cells of `LEAST_ROWS` and more, and all busy ones."""
     names, resolve, found = measured.load_names(), measured.Resolver(formats), []
     for line, cells in measured.read_rows(measured.FOLDER / SOURCE, print):
         try:
             row = read_row(line, cells, names)
             if row.engine != engine or row.flag or row.load != "closed" or not {"ttft", "tpot"} <= set(row.measured):
                 continue
-            if row.amount / max(row.split.get("dp", 1), 1) <= MOST:
-                resolved = resolve(row)
-                resolved.deployment.check_fit(lengths_from_text(row.input, row.output).longest)
-                found.append(Taught(row, resolved.deployment, resolved.family))
+            resolved = resolve(row)
+            resolved.deployment.check_fit(lengths_from_text(row.input, row.output).longest)
+            found.append(Taught(row, resolved.deployment, resolved.family))
         except (Refused, PertokenError):
             continue
     cells = defaultdict(list)
     for row in found:
-        cells[row.cell].append(row)
-    return [row for cell in cells.values() if len(cell) >= LEAST_ROWS for row in cell]
+        cells[(*row.cell, row.busy)].append(row)
+    return [row for cell in cells.values() if len(cell) >= LEAST_ROWS or cell[0].busy for row in cell]
 
 
 def sample(rows: list[Taught]) -> list[Taught]:
     """The same few rows of every cell."""
     cells, chooser = defaultdict(list), random.Random(0)
     for row in rows:
-        if (row.row.engine, row.model) not in STRANGE:
+        if (row.row.engine, row.model) not in STRANGE and not row.busy:
             cells[row.cell].append(row)
     return [row for cell in cells.values() for row in chooser.sample(cell, min(len(cell), ROWS_A_CELL))]
 
@@ -161,6 +165,7 @@ class Left:
     moe: bool
     errors: np.ndarray
     burst: np.ndarray
+    busy: bool = False
 
     def median(self, column: int, calm: bool = False) -> float:
         """Median absolute error, of rows whose TTFT is no burst's only if asked."""
@@ -174,18 +179,18 @@ def cross(engine: str, rows: list[Taught], out: str) -> list[Left]:
     found, first = [], starts(engine)
     for value in sorted({of(row) for row in rows}):
         rest = [row for row in rows if of(row) != value]
-        if not rest:
+        if not sample(rest):
             continue
         without = fit(engine, sample(rest), first, ROUNDS)
         cells = defaultdict(list)
         for row in rows:
             if of(row) == value:
-                cells[row.row.accelerator, row.model].append(row)
-        for (accelerator, model), mine in sorted(cells.items()):
+                cells[row.row.accelerator, row.model, row.busy].append(row)
+        for (accelerator, model, busy), mine in sorted(cells.items()):
             burst = np.array([row.queues(without) for row in mine])
             moe = mine[0].deployment.model.active_parameters != mine[0].deployment.model.parameters
             errors = np.array([row.error(without) for row in mine])
-            found.append(Left(engine, out, accelerator, model, moe, errors, burst))
+            found.append(Left(engine, out, accelerator, model, moe, errors, burst, busy))
     return found
 
 
@@ -194,7 +199,7 @@ def show(left: Iterable[Left]) -> None:
     for cell in left:
         burst = f"{int(cell.burst.sum())} of {len(cell.burst)} rows queue in a burst"
         print(
-            f"  {cell.out} out: {cell.accelerator} {cell.model}: TPOT {cell.median(1):.1%}, TTFT {cell.median(0):.1%}"
+            f"  {cell.out} out: {cell.accelerator} {cell.model}{' above 128 in flight' * cell.busy}: TPOT {cell.median(1):.1%}, TTFT {cell.median(0):.1%}"
             f" ({cell.median(0, calm=True):.1%} without bursts; {burst})",
             flush=True,
         )
