@@ -223,3 +223,20 @@ def test_shipped_factors_are_of_known_kernels_and_moderate(file: object) -> None
             most = 2.5 if engine in ERAS and group == "matmul" else 2.1  # old products were slow, and were served
             assert 0.45 < factor.memory < most, (engine, name)
             assert 0.45 < factor.compute < most, (engine, name)
+
+
+def test_an_all_reduce_takes_the_faster_of_both_algorithms_and_a_switch_that_adds_halves_the_bytes() -> None:
+    rate, ranks = 450e9, 8
+    both = dataclasses.replace(REDUCE, bytes_half=0.0, direct=0.5, sync_s=4e-6)
+    passes = dataclasses.replace(both, direct=0.0)
+    small, large = 1e3, 1e9
+    assert both.transfer(small, ranks, rate) == pytest.approx(small * ranks / (2.0 * rate * both.direct))
+    assert both.transfer(large, ranks, rate) == pytest.approx(both.sync_s + passes.transfer(large, ranks, rate))
+    adding = dataclasses.replace(both, in_switch=True)
+    ring, switch = 2.0 * (ranks - 1) / ranks, (ranks + 1) / ranks
+    assert adding.transfer(large, ranks, rate) - both.sync_s == pytest.approx(
+        (both.transfer(large, ranks, rate) - both.sync_s) * switch / ring
+    )
+    assert adding.transfer(large, 2, rate) == both.transfer(large, 2, rate)  # two ranks have nothing to gain
+    sizes = np.geomspace(1, 1e10, 300)
+    assert np.all(np.diff(adding.seconds(sizes, ranks, rate)) > 0)
