@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import least_squares
 
-from pertoken.calibrate.predict import queues
+from pertoken.calibrate.predict import impossible, queues
 from pertoken.calibrate.rows import Refused, Row, read_row
 from pertoken.catalog import files, measured
 from pertoken.cli.validate import formats
@@ -54,6 +54,7 @@ SERIAL = ("vllm",)  # before asynchronous scheduling
 ROWS_A_CELL = 6
 ROUNDS = 7
 LEAST_ROWS = 8  # of a cell that teaches
+LEAST_BUSY = 5  # of a cell above `MOST` that counts in its interval
 MOST = 128  # in flight in a lane, of rows that teach
 TTFT_WEIGHT = 0.5
 PULL = 0.05  # weight of the pull towards where the fit begins, which settles what the rows do not
@@ -110,7 +111,8 @@ def taught(engine: str) -> list[Taught]:
                 continue
             resolved = resolve(row)
             resolved.deployment.check_fit(lengths_from_text(row.input, row.output).longest)
-            found.append(Taught(row, resolved.deployment, resolved.family))
+            if not impossible(row, resolved.deployment):
+                found.append(Taught(row, resolved.deployment, resolved.family))
         except (Refused, PertokenError):
             continue
     cells = defaultdict(list)
@@ -279,7 +281,7 @@ def main() -> None:
         if given.cross:
             found = cross(engine, rows, "accelerator") + cross(engine, rows, "model")
             show(found)
-            busy += [cell for cell in found if cell.busy]
+            busy += [cell for cell in found if cell.busy and len(cell.burst) >= LEAST_BUSY]
             found = [cell for cell in found if not cell.busy]
             every += found
             intervals[engine] = {"ttft": interval(found, 0), "tpot": interval(found, 1)}
