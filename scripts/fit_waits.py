@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import least_squares
 
-from pertoken.calibrate.predict import queues
+from pertoken.calibrate.predict import impossible, queues
 from pertoken.calibrate.rows import Refused, Row, read_row
 from pertoken.catalog import files, measured
 from pertoken.cli.validate import formats
@@ -54,6 +54,7 @@ SERIAL = ("vllm",)  # before asynchronous scheduling
 ROWS_A_CELL = 6
 ROUNDS = 7
 LEAST_ROWS = 8  # of a cell that teaches
+LEAST_BUSY = 5  # of a cell above `MOST` that counts in its interval
 MOST = 128  # in flight in a lane, of rows that teach
 TTFT_WEIGHT = 0.5
 PULL = 0.05  # weight of the pull towards where the fit begins, which settles what the rows do not
@@ -76,6 +77,11 @@ class Taught:
     def cell(self) -> tuple[str, ...]:
         return (self.row.accelerator, self.model, self.row.weights)
 
+    @property
+    def busy(self) -> bool:
+        """More in flight than in rows that teach."""
+        return self.row.amount / max(self.row.split.get("dp", 1), 1) > MOST
+
     def waiting(self, waits: np.ndarray) -> Deployment:
         """The deployment under other waits, but for those that the row's source documents."""
         profile, changed = self.deployment.profile, {}
@@ -96,30 +102,30 @@ class Taught:
 
 
 def taught(engine: str) -> list[Taught]:
-    """Usable rows of one engine: closed loops without flags, in cells of `LEAST_ROWS` and more."""
+    """Usable rows of one engine: closed loops without flags, in cells of `LEAST_ROWS` and more, and all busy ones."""
     names, resolve, found = measured.load_names(), measured.Resolver(formats), []
     for line, cells in measured.read_rows(measured.FOLDER / SOURCE, print):
         try:
             row = read_row(line, cells, names)
             if row.engine != engine or row.flag or row.load != "closed" or not {"ttft", "tpot"} <= set(row.measured):
                 continue
-            if row.amount / max(row.split.get("dp", 1), 1) <= MOST:
-                resolved = resolve(row)
-                resolved.deployment.check_fit(lengths_from_text(row.input, row.output).longest)
+            resolved = resolve(row)
+            resolved.deployment.check_fit(lengths_from_text(row.input, row.output).longest)
+            if not impossible(row, resolved.deployment):
                 found.append(Taught(row, resolved.deployment, resolved.family))
         except (Refused, PertokenError):
             continue
     cells = defaultdict(list)
     for row in found:
-        cells[row.cell].append(row)
-    return [row for cell in cells.values() if len(cell) >= LEAST_ROWS for row in cell]
+        cells[(*row.cell, row.busy)].append(row)
+    return [row for cell in cells.values() if len(cell) >= LEAST_ROWS or cell[0].busy for row in cell]
 
 
 def sample(rows: list[Taught]) -> list[Taught]:
     """The same few rows of every cell."""
     cells, chooser = defaultdict(list), random.Random(0)
     for row in rows:
-        if (row.row.engine, row.model) not in STRANGE:
+        if (row.row.engine, row.model) not in STRANGE and not row.busy:
             cells[row.cell].append(row)
     return [row for cell in cells.values() for row in chooser.sample(cell, min(len(cell), ROWS_A_CELL))]
 
@@ -161,6 +167,7 @@ class Left:
     moe: bool
     errors: np.ndarray
     burst: np.ndarray
+    busy: bool = False
 
     def median(self, column: int, calm: bool = False) -> float:
         """Median absolute error, of rows whose TTFT is no burst's only if asked."""
@@ -174,18 +181,18 @@ def cross(engine: str, rows: list[Taught], out: str) -> list[Left]:
     found, first = [], starts(engine)
     for value in sorted({of(row) for row in rows}):
         rest = [row for row in rows if of(row) != value]
-        if not rest:
+        if not sample(rest):
             continue
         without = fit(engine, sample(rest), first, ROUNDS)
         cells = defaultdict(list)
         for row in rows:
             if of(row) == value:
-                cells[row.row.accelerator, row.model].append(row)
-        for (accelerator, model), mine in sorted(cells.items()):
+                cells[row.row.accelerator, row.model, row.busy].append(row)
+        for (accelerator, model, busy), mine in sorted(cells.items()):
             burst = np.array([row.queues(without) for row in mine])
             moe = mine[0].deployment.model.active_parameters != mine[0].deployment.model.parameters
             errors = np.array([row.error(without) for row in mine])
-            found.append(Left(engine, out, accelerator, model, moe, errors, burst))
+            found.append(Left(engine, out, accelerator, model, moe, errors, burst, busy))
     return found
 
 
@@ -193,8 +200,9 @@ def show(left: Iterable[Left]) -> None:
     """A line a cell."""
     for cell in left:
         burst = f"{int(cell.burst.sum())} of {len(cell.burst)} rows queue in a burst"
+        what = f"{cell.accelerator} {cell.model}{' above 128 in flight' * cell.busy}"
         print(
-            f"  {cell.out} out: {cell.accelerator} {cell.model}: TPOT {cell.median(1):.1%}, TTFT {cell.median(0):.1%}"
+            f"  {cell.out} out: {what}: TPOT {cell.median(1):.1%}, TTFT {cell.median(0):.1%}"
             f" ({cell.median(0, calm=True):.1%} without bursts; {burst})",
             flush=True,
         )
@@ -258,7 +266,7 @@ def main() -> None:
     parser.add_argument("--cross", action="store_true")
     parser.add_argument("--write", action="store_true", help="write catalog/measured/cross.toml")
     given = parser.parse_args()
-    every, intervals = [], {}
+    every, busy, intervals = [], [], {}
     for engine in given.engines:
         rows = taught(engine)
         chosen = sample(rows)
@@ -273,10 +281,14 @@ def main() -> None:
         if given.cross:
             found = cross(engine, rows, "accelerator") + cross(engine, rows, "model")
             show(found)
+            busy += [cell for cell in found if cell.busy and len(cell.burst) >= LEAST_BUSY]
+            found = [cell for cell in found if not cell.busy]
             every += found
             intervals[engine] = {"ttft": interval(found, 0), "tpot": interval(found, 1)}
             for name, (low, high) in intervals[engine].items():
                 print(f"  90% of measured {name} lie within {low:.2f} and {high:.2f} of the prediction", flush=True)
+    if busy:
+        print("above 128 in flight:", {name: interval(busy, i) for i, name in enumerate(("ttft", "tpot"))})
     if every:
         print("\n".join(summary(every)))
     if every and given.write:

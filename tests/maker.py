@@ -10,7 +10,6 @@ from pertoken.engine.efficiency import (
     AttentionEfficiency,
     CollectiveEfficiency,
     Efficiency,
-    ExpertsEfficiency,
     LatentEfficiency,
     MatmulEfficiency,
 )
@@ -80,7 +79,7 @@ def profile(**changes: float) -> Profile:
 def efficiency(**changes: Any) -> Efficiency:
     """Shares of peaks as a recent accelerator's measured kernels have them, rounded."""
     matmul = MatmulEfficiency(0.8, 70.0, 60.0, 160.0, 0.8, 1.5e6, 3e-6)
-    experts = ExpertsEfficiency(0.6, 40.0, 280.0, 80.0, 0.84, 3e6, 27e-6, 0.1, 0.2)
+    experts = MatmulEfficiency(0.6, 40.0, 280.0, 80.0, 0.84, 3e6, 27e-6)
     prefill = AttentionEfficiency(0.9, 750.0, 55.0, 0.9, 0.0, 0.0, 15e-6)
     decode = AttentionEfficiency(0.3, 0.0, 0.0, 0.88, 1e6, 105.0, 10e-6)
     wire = CollectiveEfficiency(2.3e-6, 2.4e-7, 0.8, 1.7e6, 0.004)
@@ -106,7 +105,7 @@ def ideal() -> Efficiency:
     return Efficiency(
         accelerator="round",
         matmul={"bf16": MatmulEfficiency(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)},
-        experts={"bf16": ExpertsEfficiency(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)},
+        experts={"bf16": MatmulEfficiency(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)},
         prefill={"bf16": attention},
         decode={"bf16": attention},
         latent_prefill={"bf16": latent},

@@ -133,7 +133,7 @@ def test_no_cell_breaks_the_reader(cells):
 def test_settings_that_a_source_documents_reach_the_profile():
     internal = {"notes": "family=NVIDIA-internal; mode=agg", "engine": "trtllm", "engine_version": "1.0.0rc3"}
     found = row(**internal)
-    assert found.settings == {"token_budget": 1024 + 16 + 1500}
+    assert found.settings == {"token_budget": 1024 + 16 + 1500, "graph_sequences": 4096}
     assert any("1,500 tokens" in note for note in found.assumed)
     assert row().settings == {}
     recipe = {
@@ -143,7 +143,7 @@ def test_settings_that_a_source_documents_reach_the_profile():
         "weight_dtype": "fp8",
     }
     waits = row(**recipe, isl="1024", osl="1024", tp="4", n_gpus="4")
-    assert waits.settings == {"token_budget": 16384.0, "wait_steps": 20.0}
+    assert waits.settings == {"token_budget": 16384.0, "wait_steps": 20.0, "graph_sequences": 1024.0}
     assert waits.kv == "fp8"
     # numbers are compared, not looked for: 8 is not among 1, 2 and 4, and 10240 is not 1024
     assert "wait_steps" not in row(**recipe, isl="1024", osl="1024", tp="8", n_gpus="8").settings

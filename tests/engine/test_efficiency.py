@@ -14,7 +14,6 @@ from pertoken.engine.efficiency import (
     AttentionEfficiency,
     CollectiveEfficiency,
     Efficiency,
-    ExpertsEfficiency,
     LatentEfficiency,
     MatmulEfficiency,
     Residual,
@@ -25,7 +24,7 @@ from pertoken.engine.transfer import Chooser
 from pertoken.errors import PertokenError
 
 MATMUL = MatmulEfficiency(0.8, 60.0, 40.0, 150.0, 0.82, 1e6, 4e-6)
-EXPERTS = ExpertsEfficiency(0.6, 40.0, 250.0, 1.0, 0.84, 1e5, 3e-5, 0.2, 0.2)
+EXPERTS = MatmulEfficiency(0.6, 40.0, 250.0, 1.0, 0.84, 1e5, 3e-5)
 ATTENTION = AttentionEfficiency(0.9, 700.0, 50.0, 0.88, 1e6, 100.0, 1e-5)
 LATENT = LatentEfficiency(0.6, 0.0, 10.0, 0.88, 1e3, 130.0, 1.4e-5)
 REDUCE = CollectiveEfficiency(2.4e-6, 3e-7, 0.8, 1e6)
@@ -80,20 +79,6 @@ def test_arrays_equal_loops() -> None:
     m = np.array([1.0, 7.0, 300.0])
     assert MATMUL.compute(m, 4096.0, 1024.0).tolist() == [MATMUL.compute(x, 4096.0, 1024.0) for x in m]
     assert REDUCE.seconds(m, 8, 4e11).tolist() == pytest.approx([REDUCE.seconds(x, 8, 4e11) for x in m])
-
-
-def test_even_routing_touches_what_chance_touches() -> None:
-    even = dataclasses.replace(EXPERTS, skew=0.0, busiest=0.0)
-    assert even.touched(256.0, 8.0, 1.0) == pytest.approx(8.0)
-    assert even.touched(256.0, 8.0, 1e5) == pytest.approx(256.0)
-    assert even.straggler(64.0) == 1.0
-
-
-def test_skew_touches_fewer_and_loads_one_rank_more() -> None:
-    even = dataclasses.replace(EXPERTS, skew=0.0)
-    tokens = np.array([2.0, 16.0, 100.0])
-    assert np.all(EXPERTS.touched(256.0, 8.0, tokens) < even.touched(256.0, 8.0, tokens))
-    assert EXPERTS.straggler(1.0) == 1.0 < EXPERTS.straggler(8.0) < EXPERTS.straggler(64.0)
 
 
 def test_link_and_seconds_agree() -> None:
@@ -238,3 +223,20 @@ def test_shipped_factors_are_of_known_kernels_and_moderate(file: object) -> None
             most = 2.5 if engine in ERAS and group == "matmul" else 2.1  # old products were slow, and were served
             assert 0.45 < factor.memory < most, (engine, name)
             assert 0.45 < factor.compute < most, (engine, name)
+
+
+def test_an_all_reduce_takes_the_faster_of_both_algorithms_and_a_switch_that_adds_halves_the_bytes() -> None:
+    rate, ranks = 450e9, 8
+    both = dataclasses.replace(REDUCE, bytes_half=0.0, direct=0.5, sync_s=4e-6)
+    passes = dataclasses.replace(both, direct=0.0)
+    small, large = 1e3, 1e9
+    assert both.transfer(small, ranks, rate) == pytest.approx(small * ranks / (2.0 * rate * both.direct))
+    assert both.transfer(large, ranks, rate) == pytest.approx(both.sync_s + passes.transfer(large, ranks, rate))
+    adding = dataclasses.replace(both, in_switch=True)
+    ring, switch = 2.0 * (ranks - 1) / ranks, (ranks + 1) / ranks
+    assert adding.transfer(large, ranks, rate) - both.sync_s == pytest.approx(
+        (both.transfer(large, ranks, rate) - both.sync_s) * switch / ring
+    )
+    assert adding.transfer(large, 2, rate) == both.transfer(large, 2, rate)  # two ranks have nothing to gain
+    sizes = np.geomspace(1, 1e10, 300)
+    assert np.all(np.diff(adding.seconds(sizes, ranks, rate)) > 0)

@@ -246,3 +246,16 @@ def test_an_interval_is_read_and_widens_where_nothing_was_measured() -> None:
             profile_from_dict(table | {"interval": wrong}, "e.toml")
     with pytest.raises(PertokenError, match="mixed"):
         profile_from_dict(table | {"mixed": "no"}, "e.toml")
+
+
+def test_an_engine_that_reserves_admits_fewer_and_one_that_counts_free_memory_keeps_a_share_of_it() -> None:
+    plain = maker.deploy()
+    moments = Lengths.fixed(100.0, 900.0).moments()
+    holding = replace(plain, profile=replace(plain.profile, reserves=True))
+    whole = plain.cache_capacity / float(plain.sequence_bytes(1000.0))
+    assert cache_slots(holding, moments) == pytest.approx(whole)
+    assert cache_slots(plain, moments) > cache_slots(holding, moments)
+    free = replace(plain, profile=replace(plain.profile, of_free=True))
+    left = plain.accelerator.memory.value - plain.weight_bytes - plain.workspace_bytes
+    assert free.cache_capacity == pytest.approx(plain.profile.memory_fraction.value * left)
+    assert plain.cache_capacity < free.cache_capacity < left

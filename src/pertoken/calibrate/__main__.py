@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pertoken.calibrate import engines, eras, fit, operators, skew
+from pertoken.calibrate import engines, eras, fit, operators
 from pertoken.calibrate.operators import CACHE, CATALOG_NAMES, FORMS, Samples, Table
 from pertoken.calibrate.peaks import read_peaks
 from pertoken.engine.efficiency import Efficiency
@@ -65,10 +65,11 @@ def calibrate(every: list[Table], system: str, peaks: Peaks) -> tuple[dict[str, 
             tables += [*dropped, f"{samples.group}.{samples.key}: left out, too few rows"]
             continue
         record = fit.fit(used, *at[1:])
-        if samples.group == "experts":
-            record = skew.fitted(record, found, system, samples.key, at[1:])
         spread = fit.residual(record, used, *at[1:])
-        made.setdefault(samples.group, {})[samples.key] = asdict(record)
+        defaults = {f.name: f.default for f in fields(record)}
+        made.setdefault(samples.group, {})[samples.key] = {
+            name: value for name, value in asdict(record).items() if value != defaults[name]
+        }
         made.setdefault("residuals", {})[f"{samples.group}.{samples.key}"] = asdict(spread)
         if samples.group in ("matmul", "experts"):
             made["arithmetic"][samples.key] = at[0]
@@ -141,7 +142,9 @@ def _key(name: str) -> str:
 
 
 def _value(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(float(f"{value:.4g}"))
+    if isinstance(value, str | bool):
+        return f'"{value}"' if isinstance(value, str) else str(value).lower()
+    return repr(float(f"{value:.4g}"))
 
 
 def main() -> int:

@@ -59,24 +59,24 @@ def factor(
     group, key = name.split(".")
     own = tables_of(found, system, era)
     make = engines.maker(group, key, system)
-    samples, beside = make(own), {}
+    samples, beside, even = make(own), {}, True
     label = _label(samples, era)
     if group == "experts" and (samples is None or len(samples.seconds) < engines.ROWS):
         # routed unevenly only: held against the tables of today routed so too
         dtype = next((dtype for dtype, form in operators.FORMS.items() if form.key == key), "")
         samples = operators.experts(own, system, dtype, SKEWED)
         today = operators.experts([t for t in found if not t.text], system, dtype, SKEWED)
-        label = _label(samples, era)
+        label, even = _label(samples, era), False
         if today is None:
             return engines.Found(None, ())
-        beside = engines.logs(_fair(fit.usable(today, *at)[0], at), record, at)
+        beside = engines.logs(_fair(fit.usable(today, *at, even)[0], at, even), record, at)
     if samples is None or not label:
         return engines.Found(None, ())
     if other := OTHERS.get((era, name)):
         return engines.Found(None, (f"{label}, {name}: factor of {era} left out, {other}",))
     if (group, key) == ("matmul", "fp8") and ERAS[era][0] == "trtllm":
         samples, _ = engines.static(samples, found, label)
-    samples = _fair(samples, at)
+    samples = _fair(samples, at, even)
     logs = {n: v - beside.get(n, 0.0) for n, v in engines.logs(samples, record, at).items()}
     if not logs:
         return engines.Found(None, ())
@@ -88,9 +88,10 @@ def factor(
     return engines.Found(engines.rounded(logs) or EngineFactor(), (f"{where}, {len(samples.seconds)} rows",))
 
 
-def _fair(samples: Samples, at: tuple[float, float]) -> Samples:
-    """Rows of serving size that read what their columns say."""
-    return samples.take(np.flatnonzero(fit.readable(samples, *at)[0] & engines.served(samples)))
+def _fair(samples: Samples, at: tuple[float, float], even: bool = True) -> Samples:
+    """Rows of serving size that read what their columns say, or less where they are not routed evenly."""
+    rows = engines.served(samples)
+    return samples.take(np.flatnonzero(fit.readable(samples, *at)[0] & rows if even else rows))
 
 
 def _label(samples: Samples | None, era: str) -> str:

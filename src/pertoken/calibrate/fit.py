@@ -13,7 +13,6 @@ from pertoken.calibrate.operators import FORMS, Array, Samples
 from pertoken.engine.efficiency import (
     AttentionEfficiency,
     CollectiveEfficiency,
-    ExpertsEfficiency,
     LatentEfficiency,
     MatmulEfficiency,
     Residual,
@@ -61,7 +60,7 @@ _NO_READ = {"bandwidth": 0.9, "bytes_half": 0.0, "context_half": 0.0}
 _LAUNCH: dict[str, Start] = {"launch_s": (1e-5, 5e-7, 9e-4)}
 SPECS = {
     "matmul": Spec(MatmulEfficiency, _MATMUL, {}),
-    "experts": Spec(ExpertsEfficiency, _MATMUL | {"launch_s": (2e-5, 5e-7, 9e-4)}, {"skew": 0.0, "busiest": 0.0}),
+    "experts": Spec(MatmulEfficiency, _MATMUL | {"launch_s": (2e-5, 5e-7, 9e-4)}, {}),
     "prefill": Spec(AttentionEfficiency, _PREFILL | {"dim_half": (30.0, 0.5, 500.0)} | _LAUNCH, _NO_READ),
     # up to 16 heads to a cache head, decode reads too much for its arithmetic to show in the tables: peak is assumed
     "decode": Spec(AttentionEfficiency, _READ, {"peak": 0.3, "pairs_half": 0.0, "dim_half": 0.0}),
@@ -81,6 +80,18 @@ SPECS = {
         {},
     ),
 }
+# where a switch joins all ranks an all-reduce at once can beat one in parts, and switches from Hopper on add
+_AT_ONCE: dict[str, Start] = {"direct": (0.5, 0.02, 1.0), "sync_s": (3e-6, 1e-9, 1e-4)}
+SWITCHED = {"a100_sxm": False, "h100_sxm": True, "h200_sxm": True, "b200_sxm": True, "b300_sxm": True, "gb200": True,
+            "gb300": True}  # fmt: skip
+
+
+def spec_of(samples: Samples) -> Spec:
+    """What to fit to these samples."""
+    spec, system = SPECS[samples.group], samples.labels[0].split(" ")[1]
+    if samples.key != "all_reduce" or system not in SWITCHED:
+        return spec
+    return Spec(spec.record, {**spec.free, **_AT_ONCE}, {"in_switch": SWITCHED[system]})
 
 
 def seconds(record: Any, shape: Mapping[str, Array], flops: float, rate: float) -> Array:
@@ -94,7 +105,7 @@ def parts(record: Any, shape: Mapping[str, Array], flops: float, rate: float) ->
     if isinstance(record, CollectiveEfficiency):
         launch = record.latency(shape["ranks"])
         return np.zeros(len(launch)), record.seconds(shape["bytes"], shape["ranks"], rate) - launch, launch
-    if isinstance(record, MatmulEfficiency | ExpertsEfficiency):
+    if isinstance(record, MatmulEfficiency):
         compute, memory = record.compute(shape["m"], shape["n"], shape["k"]), record.memory(shape["bytes"])
     else:
         last = shape["heads"] if isinstance(record, LatentEfficiency) else shape["dim"]
@@ -105,8 +116,10 @@ def parts(record: Any, shape: Mapping[str, Array], flops: float, rate: float) ->
     return shape["flop"] / (flops * compute), shape["bytes"] / (rate * memory), launch
 
 
-def usable(samples: Samples, flops: float, rate: float) -> tuple[Samples, tuple[str, ...]]:
+def usable(samples: Samples, flops: float, rate: float, even: bool = True) -> tuple[Samples, tuple[str, ...]]:
     """Rows worth learning from, and what was left out.
+
+    Experts that are not routed evenly read less than their columns say, so no row of theirs is too fast.
 
     Left out are
 
@@ -124,7 +137,7 @@ def usable(samples: Samples, flops: float, rate: float) -> tuple[Samples, tuple[
     for i, why in _unfit(samples, rate):
         good &= samples.teacher != i
         dropped.append(f"{samples.labels[i]}, {name}: left out, {why}")
-    fair, said = readable(samples, flops, rate, good)
+    fair, said = readable(samples, flops, rate, good) if even else (good, [])
     good &= fair
     dropped += [f"{name}: {sentence}" for sentence in said]
     return samples.take(np.flatnonzero(good)), tuple(dropped)
@@ -218,7 +231,7 @@ def fit(samples: Samples, flops: float, rate: float, seed: int = 0) -> Any:
     """The record whose seconds come nearest to the measured ones, by soft-L1 on their logs."""
     from scipy.optimize import least_squares
 
-    spec = SPECS[samples.group]
+    spec = spec_of(samples)
     chosen: NDArray[Any] = np.random.default_rng(seed).permutation(len(samples.seconds))[:MOST_ROWS]
     part = samples.take(chosen)
     scale, measured = np.sqrt(weights(part)), np.log(part.seconds)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pertoken.calibrate.cells import Refused
-from pertoken.calibrate.rows import METRICS, Row
+from pertoken.calibrate.rows import BUSY, METRICS, Row
 from pertoken.cost import Interval
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.roofline import bounds
@@ -28,12 +28,13 @@ UNPREDICTED = "no steady state: the request rate is more than the deployment ser
 
 @dataclass(frozen=True)
 class Resolved:
-    """A deployment for a row, and what had to be assumed for it."""
+    """A deployment for a row, what had to be assumed for it, and intervals by load that are a regime of their own."""
 
     deployment: Deployment
     family: str
     assumed: tuple[str, ...] = ()
     draw: Draw | None = None
+    regimes: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,13 @@ def _of_steady(found: Operating, deployment: Deployment, row: Row, draw: Draw | 
     return values | _energy(deployment, _interval(1.0 / (rate * float(moments.output)), low, high), draw, found.state)
 
 
-def _learned(values: dict[str, Interval], resolved: Resolved) -> dict[str, Interval]:
-    """The same with the intervals of the engine's profile and of the accelerator's power, where they have them."""
+def _learned(values: dict[str, Interval], resolved: Resolved, row: Row) -> dict[str, Interval]:
+    """The same with the intervals of the engine's profile, of the accelerator's power and of regimes of their own."""
     deployment, draw = resolved.deployment, resolved.draw
     step = deployment.interval("tpot")
     ends = {"ttft": deployment.interval("ttft"), "tpot": step, "energy": draw.interval if draw else step}
     ends["throughput"] = (1.0 / step[1], 1.0 / step[0]) if step else None
+    ends |= resolved.regimes.get("busy" if row.load == "closed" and row.amount > BUSY else row.load, {})
     return {
         name: Interval(v.value, v.value * found[0], v.value * found[1]) if (found := ends[name]) else v
         for name, v in values.items()
@@ -289,7 +291,7 @@ class Predictor:
         found = _once(self._resolved, place, lambda: self.resolve(row), "misfit")
         key = (place, row.input, row.output, row.load, row.amount, row.goals, row.counts, str(row.requests))
         values = _once(
-            self._values, key, lambda: _learned(predict(row, found.deployment, found.draw), found), "unmodelled"
+            self._values, key, lambda: _learned(predict(row, found.deployment, found.draw), found, row), "unmodelled"
         )
         measured = dict(row.measured)
         energy = measured_energy(row, found.deployment)

@@ -66,6 +66,16 @@ def load_names() -> Names:
     )  # fmt: skip
 
 
+@cache
+def load_regimes() -> Mapping[str, Mapping[str, tuple[float, float]]]:
+    """Measured over predicted, 5 and 95%, by load and metric, where a regime errs in its own way."""
+    table = files.read_toml(FOLDER / "regimes.toml")
+    return {
+        load: {metric: (float(low), float(high)) for metric, (low, high) in table[load].items()}
+        for load in ("busy", "static")
+    }
+
+
 def read_rows(path: Path, said: Callable[[str], None]) -> tables.Rows:
     """Stream the rows of a table with their line numbers, see `pertoken.catalog.tables.read_rows`."""
     return tables.read_rows(path, said, files.read_toml(FOLDER / "columns.toml"))
@@ -123,7 +133,7 @@ class Resolver:
         deployment = _made_to_fit(deployment, assumed)
         # a batch served at once has no steady state to read the power of
         draw = None if row.load in ("static", "burst") else load_draw(accelerator, profile.kernels[-1])
-        return Resolved(deployment, self._family(row.model), tuple(assumed), draw)
+        return Resolved(deployment, self._family(row.model), tuple(assumed), draw, load_regimes())
 
     def _family(self, name: str) -> str:
         if name not in self._families:

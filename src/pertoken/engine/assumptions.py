@@ -35,10 +35,15 @@ def assumptions(d: Deployment, given: Container[str]) -> list[str]:
         if name not in given:
             number = getattr(profile, name)
             found.append(f"at most {number.value:,.0f} {number.unit}s a step, {profile.title}'s default here")
+    share = f"{profile.memory_fraction.value:.0%} of memory"
+    work = f"activations, logits and {format_bytes(RUNTIME_BYTES)} of runtime"
     found.append(
-        f"the engine uses {profile.memory_fraction.value:.0%} of memory, {format_bytes(d.workspace_bytes)} of it for"
-        f" activations, logits and {format_bytes(RUNTIME_BYTES)} of runtime"
+        f"caches take {share} that weights and {format_bytes(d.workspace_bytes)} of {work} leave"
+        if profile.of_free
+        else f"the engine uses {share}, {format_bytes(d.workspace_bytes)} of it for {work}"
     )
+    if profile.reserves:
+        found.append("a request is admitted when the cache of its whole answer is free, whose length the engine knows")
     found += [*_waits(d), f"{format_seconds(LAUNCH_S)} to launch a small kernel"]
     if any(isinstance(op, ExpertsOp) for op in d.plan):
         found.append(

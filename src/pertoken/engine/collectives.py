@@ -96,7 +96,7 @@ class CollectiveOp(Operation):
 
     def _near(self, sent: Number, ranks: int) -> Number:
         """Seconds for ``sent`` bytes on the link of a domain."""
-        return sent / (self.fabric.link * self.efficiency.link(np.maximum(sent, 1.0), ranks))
+        return self.efficiency.transfer(sent, ranks, self.fabric.link)
 
     def _seconds(self, payload: Number) -> tuple[Number, Number, float]:
         """Bytes sent by a rank, seconds on the link, and latency."""

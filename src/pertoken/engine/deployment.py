@@ -174,7 +174,9 @@ class Deployment:
     @property
     def usable_bytes(self) -> float:
         """Memory that the engine may use on one accelerator [byte]."""
-        return self.accelerator.memory.value * self.profile.memory_fraction.value
+        memory, share = self.accelerator.memory.value, self.profile.memory_fraction.value
+        used = self.weight_bytes + self.workspace_bytes if self.profile.of_free else 0.0
+        return used + (memory - used) * (share if memory > used else 1.0)
 
     @property
     def cache_capacity(self) -> float:

@@ -12,6 +12,7 @@ of their half-precision input.
 References
 ----------
 .. [1] Williams, Waterman and Patterson 2009, doi:10.1145/1498765.1498785 (roofline).
+.. [2] Klenk et al. 2020, ISCA, doi:10.1109/ISCA45697.2020.00085 (in-network reduction on NVLink-connected accelerators).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+import numpy as np
 
 from pertoken.engine.factor import EngineFactor, factors_from_dict
 from pertoken.errors import PertokenError
@@ -47,7 +50,10 @@ def _check(record: Any) -> None:
 
 @dataclass(frozen=True)
 class MatmulEfficiency:
-    """A weight matrix (k, n) times m tokens.
+    """A weight matrix (k, n) times m tokens; or the gate, up and down products of routed experts as one grouped product.
+
+    Of experts, m is tokens per touched expert, n the inner width on a rank, k the model width, and the launch covers the
+    routing kernels around the products.
 
     Parameters
     ----------
@@ -83,34 +89,6 @@ class MatmulEfficiency:
     def memory(self, size: Number) -> Number:
         """Share of the memory rate [1]: ``bandwidth / (1 + bytes_half/size)``, for ``size`` bytes [byte]."""
         return self.bandwidth * size / (size + self.bytes_half)
-
-
-@dataclass(frozen=True)
-class ExpertsEfficiency(MatmulEfficiency):
-    """The gate, up and down products of routed experts, as one grouped product on one rank.
-
-    Parameters
-    ----------
-    peak, m_half, n_half, k_half, bandwidth, bytes_half, launch_s : float
-        As in `MatmulEfficiency`: m tokens per touched expert, n the inner width on this rank, k the model width. The
-        launch covers the routing kernels around the products.
-    skew : float
-        Exponent of the touched share: an uneven routing touches ``E (1 - (1 - k/E)^m)^(1 + skew)`` experts; 0 is even.
-    busiest : float
-        How far the busiest of p expert-parallel ranks is ahead under the power-law routing of the tables, without
-        rebalancing: it holds ``1 + busiest (sqrt(p) - 1)`` times the mean; 0 is even.
-    """
-
-    skew: float = 0.0
-    busiest: float = 0.0
-
-    def touched(self, experts: Number, active: Number, tokens: Number) -> Number:
-        """Experts touched by ``tokens`` tokens that go to ``active`` of ``experts`` each."""
-        return experts * (1.0 - (1.0 - active / experts) ** tokens) ** (1.0 + self.skew)
-
-    def straggler(self, ranks: Number) -> Number:
-        """Tokens of the busiest of ``ranks`` expert-parallel ranks over the mean [1], 1 when routing is even."""
-        return 1.0 + self.busiest * (ranks**0.5 - 1.0)
 
 
 @dataclass(frozen=True)
@@ -196,20 +174,27 @@ class LatentEfficiency:
 class CollectiveEfficiency:
     """One collective over the scale-up link.
 
-    Protocols for small and large messages follow each other, so the ramp is slower than a matmul's: a square root.
+    Protocols for small and large messages follow each other, so the ramp is slower than a matmul's: a square root. Of two
+    algorithms an all-reduce takes the faster: at once, where every rank sends all of it to every other, or in two passes of
+    parts, which wait for each other. A switch that adds [2]_ turns ``2 (p - 1) / p`` passes into ``(p + 1) / p``.
 
     Parameters
     ----------
     latency_s, hop_s : float
         Seconds of the smallest message: ``latency_s + (p - 1) hop_s`` over p ranks [s].
     bandwidth : float
-        Share of the link's one-way rate at large messages [1]. In-switch reduction moves fewer bytes than the ring that
-        is counted, so a switched all-reduce reaches more than its wires carry.
+        Share of the link's one-way rate at large messages [1].
     bytes_half : float
         Link bytes at which it halves [byte].
     contention : float
         Loss for each rank past the second, ``1 / (1 + contention (p - 2))``: 0 on a switched link, about 1.5 where
         ranks share a host's PCIe and socket links [1].
+    direct : float
+        Share of the link's one-way rate of an all-reduce at once; 0 where there is none [1].
+    sync_s : float
+        What the second pass waits for [s].
+    in_switch : bool
+        Whether the switch adds.
     """
 
     latency_s: float
@@ -217,6 +202,9 @@ class CollectiveEfficiency:
     bandwidth: float
     bytes_half: float
     contention: float = 0.0
+    direct: float = 0.0
+    sync_s: float = 0.0
+    in_switch: bool = False
 
     def __post_init__(self) -> None:
         _check(self)
@@ -229,10 +217,18 @@ class CollectiveEfficiency:
         """Share of the link's one-way rate [1], for ``size`` link bytes per rank [byte], above 0."""
         return self.bandwidth / ((1.0 + (self.bytes_half / size) ** 0.5) * (1.0 + self.contention * (ranks - 2.0)))
 
+    def transfer(self, size: Number, ranks: Number, rate: Number) -> Number:
+        """Seconds on the link for ``size`` bytes that a rank of a ring would send [byte], ``rate`` one-way [byte/s]."""
+        most = np.minimum(1.0, (ranks + 1.0) / (2.0 * np.maximum(ranks - 1.0, 1.0)))
+        sent = size * most if self.in_switch else size
+        passed = sent / (rate * self.link(np.maximum(sent, 1.0), ranks))
+        if not self.direct:
+            return passed
+        return np.minimum(self.sync_s + passed, size * ranks / (2.0 * rate * self.direct))
+
     def seconds(self, size: Number, ranks: Number, rate: Number) -> Number:
-        """Seconds for ``size`` link bytes per rank [byte] on a link of ``rate`` one-way [byte/s]."""
-        ramp = size + (self.bytes_half * size) ** 0.5
-        return self.latency(ranks) + ramp * (1.0 + self.contention * (ranks - 2.0)) / (rate * self.bandwidth)
+        """The same and what does not depend on the message [s]."""
+        return self.latency(ranks) + self.transfer(size, ranks, rate)
 
 
 @dataclass(frozen=True)
@@ -253,7 +249,7 @@ class Residual:
 
 _DICTS: dict[str, type] = {
     "matmul": MatmulEfficiency,
-    "experts": ExpertsEfficiency,
+    "experts": MatmulEfficiency,
     "prefill": AttentionEfficiency,
     "decode": AttentionEfficiency,
     "latent_prefill": LatentEfficiency,
@@ -271,7 +267,7 @@ class Efficiency:
     ----------
     accelerator : str
         Catalog name.
-    matmul, experts : mapping of str to MatmulEfficiency or ExpertsEfficiency
+    matmul, experts : mapping of str to MatmulEfficiency
         By weight format: bf16, fp8 (a scale per tensor or token), fp8_block (128 x 128 blocks), nvfp4, int8, ...
     prefill, decode, latent_prefill, latent_decode : mapping of str to AttentionEfficiency or LatentEfficiency
         By cache format: bf16 or fp8.
@@ -293,7 +289,7 @@ class Efficiency:
 
     accelerator: str
     matmul: Mapping[str, MatmulEfficiency] = field(default_factory=dict)
-    experts: Mapping[str, ExpertsEfficiency] = field(default_factory=dict)
+    experts: Mapping[str, MatmulEfficiency] = field(default_factory=dict)
     prefill: Mapping[str, AttentionEfficiency] = field(default_factory=dict)
     decode: Mapping[str, AttentionEfficiency] = field(default_factory=dict)
     latent_prefill: Mapping[str, LatentEfficiency] = field(default_factory=dict)

@@ -50,10 +50,10 @@ class EngineFactor:
             What was fitted over all engines.
         """
         changed = {}
-        for name, factor in (("peak", 1.0 / self.compute), ("bandwidth", 1.0 / self.memory)):
+        for name, factor in (("peak", self.compute), ("bandwidth", self.memory), ("direct", self.memory)):
             if hasattr(record, name):
-                changed[name] = min(getattr(record, name) * factor, 1.0)
-        for name in ("launch_s", "latency_s", "hop_s"):
+                changed[name] = min(getattr(record, name) / factor, 1.0)
+        for name in ("launch_s", "latency_s", "hop_s", "sync_s"):
             if hasattr(record, name):
                 changed[name] = getattr(record, name) * self.launch
         return replace(record, **changed)

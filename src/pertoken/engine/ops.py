@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pertoken.engine.efficiency import AttentionEfficiency, ExpertsEfficiency, LatentEfficiency, MatmulEfficiency
+from pertoken.engine.efficiency import AttentionEfficiency, LatentEfficiency, MatmulEfficiency
 from pertoken.engine.roofline import Timed, total_seconds
 from pertoken.engine.step import Step
 from pertoken.engine.work import Work
@@ -213,8 +213,10 @@ class ExpertsOp(Operation):
         Bytes of one whole expert [byte].
     flops, bandwidth : float
         Dense peak of the arithmetic [FLOP/s] and memory rate [byte/s].
-    efficiency : ExpertsEfficiency
+    efficiency : MatmulEfficiency
         Shares of those reached.
+    kernels : float
+        That the host launches for a layer.
     """
 
     experts: Experts
@@ -225,13 +227,14 @@ class ExpertsOp(Operation):
     input_bytes: float
     flops: float
     bandwidth: float
-    efficiency: ExpertsEfficiency
+    efficiency: MatmulEfficiency
     evenness: float = EVENNESS
+    kernels: float = CHAIN
 
     @property
     def launches(self) -> float:
-        """Choosing, sorting, permuting, quantising, two products, an activation and the way back."""
-        return CHAIN
+        """What the engine's profile says of its experts."""
+        return self.kernels
 
     def at(self, step: Step) -> list[Timed]:
         e, rows = self.experts, step.tokens * self.pool

@@ -140,6 +140,7 @@ class _Planner:
                 "experts", "experts", count, e, split.expert_ranks, split.expert_split, split.pool,
                 e.expert_parameters * form.bytes, _input_bytes(compute), flops, self.rate,
                 self.paid(self.d.chooser.kernel("experts", self.kernel_name(form), compute)),
+                kernels=self.d.profile.expert_kernels.value,
             )
         ]  # fmt: skip
         if split.pool > 1:

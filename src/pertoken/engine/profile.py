@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pertoken.engine.ops import CHAIN
 from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator
 from pertoken.sources import Source, Sourced, read_number, read_sources
 
 ONE_STEP, NO_STEPS = (Sourced(value, "step", Source("most engines")) for value in (1.0, 0.0))
+# choosing, sorting, permuting, quantising, two products, an activation and the way back
+ONE_BY_ONE = Sourced(CHAIN, "kernel", Source("assumed"))
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Profile:
     rank_skew : Sourced
         Seconds that a collective waits for its slowest rank, for each rank past the first [s].
     memory_fraction : Sourced
-        Share of an accelerator's memory that the engine uses [1].
+        Share of an accelerator's memory that the engine uses, or, with ``of_free``, that caches take of what weights and
+        workspace leave free [1].
     token_budget : Sourced
         Most tokens of one step (chunked prefill) [token].
     max_sequences : Sourced
@@ -63,12 +67,18 @@ class Profile:
         Most decoding sequences of a step that a captured graph replays [sequence].
     look_steps, wait_steps : Sourced
         Steps between looks for new requests, 1 in most engines, and steps for which prompts wait for others [step].
+    expert_kernels : Sourced
+        Kernels that the host launches for the routed experts of a layer; fewer where one call fuses them [kernel].
     request_delay : Sourced
         Seconds of a request outside the engine before its first token: HTTP, tokens, queues [s].
     mixed : bool
         Whether prompts are prefilled beside decoding sequences; else the latter wait for steps of prompts only.
     chunked : bool
         Whether a prompt may be cut where a step's budget ends; else it waits for a step that holds it whole.
+    reserves : bool
+        Whether a request is admitted only when the cache of its whole answer is set aside; else the cache grows with it.
+    of_free : bool
+        What ``memory_fraction`` is a share of.
     small : Small or None
         Policies on smaller accelerators, where they differ.
     interval : mapping of str to (float, float)
@@ -92,8 +102,11 @@ class Profile:
     request_delay: Sourced
     look_steps: Sourced = ONE_STEP
     wait_steps: Sourced = NO_STEPS
+    expert_kernels: Sourced = ONE_BY_ONE
     mixed: bool = True
     chunked: bool = True
+    reserves: bool = False
+    of_free: bool = False
     small: Small | None = None
     interval: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     extends: str = ""
@@ -129,6 +142,7 @@ _UNITS = {
     "graph_sequences": ("sequence", 1e6),
     "request_delay": ("s", 60.0),
 }
+_FLAGS = {"mixed": True, "chunked": True, "reserves": False, "of_free": False}
 
 
 def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:
@@ -152,7 +166,7 @@ def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:
         for key in ("look_steps", "wait_steps")
         if key in table
     }
-    flags = {key: table.get(key, True) for key in ("mixed", "chunked")}
+    flags = {key: table.get(key, default) for key, default in _FLAGS.items()}
     for key, value in flags.items():
         if not isinstance(value, bool):
             raise PertokenError(f"{where}: {key} is {str(value)[:60]!r}; it must be true or false")

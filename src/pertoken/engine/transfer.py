@@ -14,6 +14,7 @@ from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator
 
 ELEMENTWISE = 0.7  # share of the memory rate in norms and activations where none was measured, assumed
+ADDING = ("hopper", "blackwell")  # families whose link switches add (NVLink SHARP)
 LAUNCH_S = 2e-6  # one small kernel inside a replayed graph where none was measured, assumed
 
 # llama.cpp's quantised formats: which of its own measured kernels stands in
@@ -110,6 +111,8 @@ class Chooser:
             changed["m_half"] = found.m_half * self._ridge(known, name, compute)
         if hasattr(found, "launch_s") and "memory" in known.peaks:
             changed["bytes_half"] = found.bytes_half * self.target.bandwidth.value / known.peaks["memory"]
+        if getattr(found, "in_switch", False) and self.target.family not in ADDING:
+            changed["in_switch"] = False
         return replace(found, **changed) if changed else found
 
     def adapt(self, group: str, record: Any) -> Any:

@@ -156,8 +156,9 @@ def steady(deployment: Deployment, moments: Moments, finished: Number) -> Steady
 
 
 def cache_slots(deployment: Deployment, moments: Moments) -> Number:
-    """Requests of mean context whose cache one lane can hold."""
-    held = [deployment.sequence_bytes(context) for context in moments.contexts]
+    """Requests whose cache one lane can hold: of mean context, or whole where the engine sets that aside."""
+    whole = (moments.input + moments.output,)
+    held = [deployment.sequence_bytes(n) for n in (whole if deployment.profile.reserves else moments.contexts)]
     return deployment.cache_capacity / deployment.split.pp / (sum(held) / len(held))
 
 
