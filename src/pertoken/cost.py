@@ -123,7 +123,8 @@ class Cost(Explained):
         """The state in which a hundredth of the input is cached, and its cached tokens a request."""
         own = self.operating.moments
         moments = replace(self.workload.lengths.moments(0.01), width=own.width, accepted=own.accepted)
-        return steady(self.deployment, moments, self.operating.state.finished), float(moments.cached)
+        state = self.operating.state
+        return steady(self.deployment, moments, state.finished, state.pace), float(moments.cached)
 
     @cached_property
     def _lone_entries(self) -> dict[str, list[Entry]]:
@@ -147,8 +148,8 @@ class Cost(Explained):
         m = self.operating.moments
         contexts = tuple(max(0.0, c - m.cached) for c in m.contexts)
         without = replace(m, input=m.fresh, prior=max(0.0, float(m.prior - m.cached)), contexts=contexts)
-        bare = steady(self.deployment, without, self.operating.state.finished)
         state = self.operating.state
+        bare = steady(self.deployment, without, state.finished, state.pace)
         more = float(state.step_s / state.finished - bare.step_s / bare.finished) * self.deployment.split.tp
         return more / cached * self._usd()
 

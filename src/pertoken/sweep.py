@@ -20,7 +20,7 @@ from pertoken.serving.steady import Steady, in_system, most_finished, most_resid
 from pertoken.units import MILLION
 
 POINTS = 160  # batches of one deployment
-TOLERANCE = 1e-5  # relative error of the requests in flight in a sweep
+TOLERANCE = 1e-6  # relative error of the requests in flight in a sweep
 
 
 @dataclass(frozen=True)

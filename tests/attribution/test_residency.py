@@ -16,7 +16,7 @@ from pertoken.errors import PertokenError
 from pertoken.money.rate import rent
 from pertoken.serving.lengths import Moments
 from pertoken.serving.operating import operate, saturated
-from pertoken.serving.steady import steady
+from pertoken.serving.steady import open_pace, steady
 from pertoken.serving.workload import Goals, Workload
 from tests import maker
 
@@ -44,7 +44,7 @@ def mixture(classes: Sequence[Class]) -> Moments:
 def machines(d: Deployment, goals: Goals, classes: Sequence[Class]) -> float:
     """Lane-seconds that the closed form takes for one request of weight 1 each, at the most that goals and memory allow."""
     moments = mixture(classes)
-    state = steady(d, moments, saturated(d, moments, goals))
+    state = steady(d, moments, saturated(d, moments, goals), open_pace(d, moments))
     return sum(c[0] for c in classes) * float(state.step_s / state.finished)
 
 

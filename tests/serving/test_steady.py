@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,12 +13,13 @@ from pertoken.engine.parallel import Split
 from pertoken.engine.roofline import total_seconds
 from pertoken.engine.step import Decode, Prefill, Step
 from pertoken.serving.lengths import Lengths, Moments
+from pertoken.serving.mixing import at_least, busy_share
 from pertoken.serving.operating import at_concurrency, at_rate, saturated
 from pertoken.serving.steady import (
-    busy_share,
     in_system,
     least_finished,
     most_finished,
+    open_pace,
     solve,
     steady,
     strain,
@@ -170,7 +173,7 @@ def test_at_a_trickle_the_busy_share_is_the_rate_times_the_time_alone() -> None:
 def test_a_rate_is_met_at_every_load() -> None:
     d = maker.deploy()
     moments = Moments.fixed(1000.0, 100.0)
-    most = float(steady(d, moments, saturated(d, moments, Goals())).rate)
+    most = float(steady(d, moments, saturated(d, moments, Goals()), open_pace(d, moments)).rate)
     last = 0.0
     for share in (1e-4, 1e-3, 0.01, 0.1, 0.3, 0.6, 0.9, 0.99):
         state = at_rate(d, moments, share * most)
@@ -190,7 +193,7 @@ def test_a_rate_is_met_at_every_load() -> None:
 def test_saturation_is_where_a_limit_binds(goals: Goals, binding: str) -> None:
     d = maker.deploy()
     moments = Moments.fixed(1000.0, 100.0)
-    limits = strain(d, goals, steady(d, moments, saturated(d, moments, goals)))
+    limits = strain(d, goals, steady(d, moments, saturated(d, moments, goals), open_pace(d, moments)))
     assert max(limits, key=lambda key: float(limits[key])) == binding
     assert float(limits[binding]) == pytest.approx(1.0, rel=1e-6)
 
@@ -198,6 +201,47 @@ def test_saturation_is_where_a_limit_binds(goals: Goals, binding: str) -> None:
 def test_small_memory_binds_before_slots() -> None:
     d = maker.deploy(on=maker.accelerator(memory=6e9))
     moments = Moments.fixed(20_000.0, 100.0)
-    limits = strain(d, Goals(), steady(d, moments, saturated(d, moments, Goals())))
+    limits = strain(d, Goals(), steady(d, moments, saturated(d, moments, Goals()), open_pace(d, moments)))
     assert float(limits["KV memory"]) == pytest.approx(1.0, rel=1e-6)
     assert float(limits["max sequences"]) < 1.0
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+@pytest.mark.parametrize("delay", [0.0, 0.07])
+def test_no_more_decode_than_are_in_flight(mixed: bool, delay: float) -> None:
+    """Up to a tenth more where two-token answers follow prompts of many steps, which engines that do not mix take first."""
+    d = maker.deploy(engine=replace(maker.profile(request_delay=delay), mixed=mixed))
+    for asked in (10, 1000, 20_000):
+        for made in (2, 20, 2000):
+            for users in (1.0, 4.0, 64.0):
+                state = at_concurrency(d, Lengths.fixed(asked, made).moments(), users)
+                slack = 1.1 if made == 2 and asked == 20_000 and not mixed else 1.001
+                assert float(state.batch) <= slack * users
+
+
+def test_a_closed_loop_holds_those_on_their_way_too() -> None:
+    d = maker.deploy(engine=maker.profile(request_delay=0.07))
+    for asked, made in ((10, 2), (1000, 100), (20_000, 5)):
+        moments = Lengths.fixed(asked, made).moments()
+        for users in (1.0, 2.0, 8.0, 64.0):
+            state = at_concurrency(d, moments, users)
+            found = float(in_system(state, moments) * state.busy + state.rate * 0.07)
+            assert found == pytest.approx(users, rel=1e-4)
+            assert 0.0 < float(state.busy) <= 1.0
+    lone = at_concurrency(d, Lengths.fixed(10, 2).moments(), 1.0)
+    alone = float(lone.ttft_s + lone.tpot_s)
+    assert float(lone.busy) == pytest.approx(alone / (alone + 0.07), rel=1e-4)
+
+
+def test_steps_of_unlike_prompts_wait_longer_for_their_launches() -> None:
+    """The mean of max(level, S) of a lognormal S against draws; it is not that of the mean."""
+    rng = np.random.default_rng(1)
+    for spread in (0.05, 0.5, 2.0):
+        sigma = np.sqrt(np.log1p(spread))
+        drawn = rng.lognormal(-(sigma**2) / 2, sigma, 400_000)
+        for level in (0.3, 1.0, 2.0):
+            mean, variance = at_least(level, 1.0, spread)
+            found = np.maximum(level, drawn)
+            assert mean == pytest.approx(found.mean(), rel=5e-3)
+            assert variance == pytest.approx(found.var(), rel=0.05, abs=2e-3)
+            assert mean > max(level, 1.0)

@@ -13,8 +13,9 @@ from pertoken.engine.ops import AttentionOp
 from pertoken.engine.roofline import Timed
 from pertoken.engine.step import Prefill, Step
 from pertoken.errors import PertokenError
+from pertoken.serving.lane import StepKind
 from pertoken.serving.lengths import Moments
-from pertoken.serving.steady import Steady, StepKind
+from pertoken.serving.steady import Steady
 
 Number = Any
 Parts = dict[str, Number]  # seconds of one lane by part [s]
@@ -78,7 +79,9 @@ class Batch:
         """
         reads = {f"{phase}_{op.name}" for op in self.attention for phase in ("prefill", "decode")}
         ends = {op.name for op in self.deployment.plan if getattr(op, "last_only", False)}
-        return [op for op in self.deployment.run(step) if op.name not in reads and last in (None, op.name in ends)]
+        known = next((kind.ops for kind in self.state.kinds if kind.step is step), None)
+        ops = self.deployment.run(step) if known is None else known
+        return [op for op in ops if op.name not in reads and last in (None, op.name in ends)]
 
     @property
     def mixed(self) -> Step:

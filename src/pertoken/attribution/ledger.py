@@ -10,7 +10,8 @@ import numpy as np
 
 from pertoken.attribution.shares import phases
 from pertoken.engine.roofline import Timed, bounds
-from pertoken.serving.steady import Steady, StepKind
+from pertoken.serving.lane import StepKind
+from pertoken.serving.steady import Steady
 
 Number = Any
 TOKENS = ("input", "cached", "output")

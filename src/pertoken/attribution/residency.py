@@ -107,7 +107,8 @@ class LongRun(View):
     @property
     def _service_s(self) -> Number:
         """What an input token adds to its request's time in the engine [s]."""
-        return self.batch.state.kinds[1].seconds / self.batch.prompt.new
+        state, m = self.batch.state, self.batch.moments
+        return (state.resident * state.step_s / state.finished - m.later * state.tpot_s) / m.fresh
 
     @cached_property
     def _held_bytes(self) -> Number:

@@ -12,7 +12,7 @@ from pertoken.engine.efficiency import Efficiency
 from pertoken.engine.ops import HALF_BYTES, AttentionOp, ElementwiseOp, ExpertsOp, HostOp, MatmulOp, Operation
 from pertoken.engine.roofline import Timed
 from pertoken.explain.costed import Costed
-from pertoken.serving.steady import StepKind
+from pertoken.serving.lane import StepKind
 from pertoken.sources import Sourced
 
 COUNTED = "counted from the model's shapes"

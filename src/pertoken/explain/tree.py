@@ -18,7 +18,7 @@ from pertoken.attribution.ledger import PARTS, TOKENS, Entry, split
 from pertoken.engine.roofline import Timed
 from pertoken.explain.costed import Costed
 from pertoken.explain.facts import Fact, Facts, part_formula
-from pertoken.serving.steady import StepKind
+from pertoken.serving.lane import StepKind
 
 
 @dataclass(frozen=True)

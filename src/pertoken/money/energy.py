@@ -28,7 +28,8 @@ from pertoken.engine.deployment import Deployment
 from pertoken.engine.roofline import Timed
 from pertoken.errors import PertokenError
 from pertoken.hardware.accelerator import Accelerator
-from pertoken.serving.steady import Steady, StepKind
+from pertoken.serving.lane import StepKind
+from pertoken.serving.steady import Steady
 from pertoken.sources import Sourced
 
 Number = Any

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,15 @@ import numpy as np
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
 from pertoken.serving.lengths import Moments
+from pertoken.serving.mixing import Pace
 from pertoken.serving.steady import (
     Steady,
-    busy_share,
+    closed_pace,
     in_system,
     least_finished,
     most_finished,
     most_resident,
-    prompt_budget,
+    open_pace,
     solve,
     steady,
     strain,
@@ -27,6 +28,8 @@ from pertoken.serving.workload import Goals, Workload
 from pertoken.units import format_seconds
 
 Number = Any
+ROUNDS = 60  # of a search for requests in flight
+MANY = 64  # scenarios, of which the slowest are then settled apart
 CONTEXT_GROUPS = 8  # bins of decode context where cost is not linear in it
 
 
@@ -100,11 +103,12 @@ def _ends(deployment: Deployment, moments: Moments) -> tuple[Number, Number, Num
 
 
 def saturated(deployment: Deployment, moments: Moments, goals: Goals) -> Number:
-    """y of the highest throughput within goals, memory and budget; the least y where even that breaks one."""
+    """y of the highest rate within goals, memory and budget; the least y where even that breaks one."""
     low, high, ceiling = _ends(deployment, moments)
+    pace = open_pace(deployment, moments)
 
     def excess(finished: Number) -> Number:
-        return np.log(_worst(strain(deployment, goals, steady(deployment, moments, finished))))
+        return np.log(_worst(strain(deployment, goals, steady(deployment, moments, finished, pace))))
 
     return solve(excess, low, high, ceiling)
 
@@ -112,9 +116,8 @@ def saturated(deployment: Deployment, moments: Moments, goals: Goals) -> Number:
 def at_concurrency(deployment: Deployment, moments: Moments, in_flight: Number, tolerance: float = 1e-12) -> Steady:
     """The state with ``in_flight`` requests in a lane; what memory, slots and budget do not take waits outside.
 
-    With r = y / y_max the share of the token budget in use, a the time a request spends in service and k that of waiting
-    at r = 0, both in steps, Little's law reads N = a y + k y / (1 - r): a quadratic in y. As a and k hardly move with y,
-    solving it again and again settles in a few rounds.
+    Each of N requests is outside the engine for `Profile.request_delay` between an answer and the next, so by Little's law
+    y is what is left of N in the engine over the steps that a request is there.
 
     Parameters
     ----------
@@ -123,48 +126,115 @@ def at_concurrency(deployment: Deployment, moments: Moments, in_flight: Number, 
     tolerance : float
         Relative change of y at which to stop.
     """
+    pace = closed_pace(deployment, moments)
     low, high, ceiling = _ends(deployment, moments)
-    most = most_resident(deployment, moments)
-    asked = in_flight / ceiling
-    finished = np.clip(low * in_flight / (1.0 + low * asked), low, high)
-    for _ in range(100):
-        state = steady(deployment, moments, finished)
-        served = (moments.later * state.tpot_s + state.ttft_s - state.wait_s) / state.step_s
-        waited = state.wait_s / state.step_s * np.maximum(1.0 - finished / ceiling, 0.0)
-        total = served + waited + asked
-        root = 2.0 * in_flight / (total + np.sqrt(np.maximum(total**2 - 4.0 * served * asked, 0.0)))
-        wanted = np.clip(np.minimum(root, most / served), low, high)
-        if np.all(np.abs(wanted / finished - 1.0) < tolerance):
-            return state
-        finished = wanted
+    finished, prompt = low, moments.fresh * pace.token_s
+    once = pace.hold + pace.read_s + prompt
+    for _ in range(3):  # with a step taken as the read of weights and its prompts
+        steps = moments.decoded + once / (pace.read_s + finished * prompt)
+        finished = 1.0 / np.cbrt((steps / in_flight) ** 3 + 1.0 / ceiling**3)
+    state, busy = _settled(deployment, moments, pace, in_flight, np.clip(finished, low, high), tolerance)
+    for _ in range(4):
+        busy, _inside_now = _inside(state, busy, in_flight)
+    return replace(state, busy=busy)
+
+
+def _settled(
+    deployment: Deployment, moments: Moments, pace: Pace, in_flight: Number, finished: Number, tolerance: float
+) -> tuple[Steady, Number]:
+    """The state that Little's law asks for, and the share of time in which the lane works.
+
+    With r = y / y_max the share of the token budget in use, a the steps that a request spends in service and k those of
+    waiting at r = 0, N = a y + k y / (1 - r): a quadratic in y. As a and k hardly move with y, solving it again and again
+    settles in a few rounds; secant steps on what is left help where they move. The last few of many scenarios go on alone.
+    """
+    low, high, ceiling = _ends(deployment, moments)
+    most, busy = most_resident(deployment, moments), np.ones_like(finished)
+    before, gap_before = finished, 0.0
+    for turn in range(ROUNDS):
+        state = steady(deployment, moments, finished, pace)
+        busy, inside = _inside(state, busy, in_flight)
+        waited = state.wait_s / state.step_s
+        served = in_system(state, moments) / finished - waited
+        total = served + waited * np.maximum(1.0 - finished / ceiling, 0.0) + inside / ceiling
+        root = 2.0 * inside / (total + np.sqrt(np.maximum(total**2 - 4.0 * served * inside / ceiling, 0.0)))
+        gap = np.log(np.clip(np.minimum(root, finished * most / state.resident), low, high) / finished)
+        if np.all(np.abs(gap) < tolerance) and turn > 1:  # the busy share needs a round to follow
+            return state, busy
+        moved = np.log(finished / before)
+        slope = np.where(moved == 0.0, -1.0, (gap - gap_before) / np.where(moved == 0.0, 1.0, moved))
+        before, gap_before = finished, gap
+        finished = np.clip(finished * np.exp(gap / np.clip(-slope, 0.2, 5.0)), low, high)
+        left = gap * gap >= tolerance * np.abs(moved)  # each round multiplies what is left by about gap / moved
+        if np.size(finished) > MANY and np.count_nonzero(left) < np.size(finished) / 4:
+            some, n = [picked(x, left) for x in (moments, pace)], np.broadcast_to(in_flight, left.shape)[left]
+            finished[left] = _settled(deployment, some[0], some[1], n, finished[left], tolerance)[0].finished
+            state = steady(deployment, moments, finished, pace)
+            return state, _inside(state, busy, in_flight)[0]
+    # where prompts starve decodes the rounds above may run in circles
+    return _bracketed(deployment, moments, pace, in_flight, tolerance)
+
+
+def picked(averages: Any, which: Any) -> Any:
+    """Some scenarios of `Moments` or a `Pace` whose fields are arrays of them."""
+
+    def some(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(some(x) for x in value)
+        return np.broadcast_to(value, which.shape)[which] if isinstance(value, np.ndarray) else value
+
+    return type(averages)(**{f.name: some(getattr(averages, f.name)) for f in fields(averages)})
+
+
+def _bracketed(
+    deployment: Deployment, moments: Moments, pace: Pace, in_flight: Number, tolerance: float
+) -> tuple[Steady, Number]:
+    """The same inside a bracket."""
+
+    def here(state: Steady) -> tuple[Number, Number]:
+        busy, inside = np.ones_like(state.finished), in_flight
+        for _ in range(20):
+            busy, inside = _inside(state, busy, in_flight)
+        return busy, inside
 
     def excess(finished: Number) -> Number:
-        state = steady(deployment, moments, finished)
-        return np.log(np.maximum(in_system(state, moments) / in_flight, state.resident / most))
+        state = steady(deployment, moments, finished, pace)
+        return np.log(np.maximum(in_system(state, moments) / here(state)[1], state.resident / most))
 
-    # where prompts starve decodes, a rises with the load as the wait does, and the rounds above run in circles
-    return steady(deployment, moments, solve(excess, low, high, ceiling, tolerance=tolerance))
+    low, high, ceiling = _ends(deployment, moments)
+    most = most_resident(deployment, moments)
+    state = steady(deployment, moments, solve(excess, low, high, ceiling, tolerance=tolerance), pace)
+    return state, here(state)[0]
+
+
+def _inside(state: Steady, busy: Number, in_flight: Number) -> tuple[Number, Number]:
+    """A better estimate of the busy share, and the requests in the engine while it works.
+
+    Two steps of Newton's towards 1 - busy = (outside x busy / N)^N, from above the root of a convex function.
+    """
+    hold = state.pace.hold if state.pace else 0.0
+    outside = hold * state.finished / state.step_s  # in a lane that always works
+    if not np.any(outside > 0.0):
+        return 1.0, in_flight
+    busy = np.minimum(busy, in_flight / outside)  # no more can be outside than there are
+    for _ in range(2):
+        idle = np.exp(in_flight * np.log(outside * busy / in_flight))
+        busy = busy - (busy - 1.0 + idle) / (1.0 + in_flight * idle / busy)
+    return busy, np.maximum(in_flight / busy - outside, 1.0)
 
 
 def at_rate(deployment: Deployment, moments: Moments, rate: Number) -> Steady:
     """The state at ``rate`` requests per second and lane, its busy share and queueing included."""
     low, high, ceiling = _ends(deployment, moments)
+    pace = open_pace(deployment, moments)
 
-    def state_at(finished: Number) -> Steady:
-        state = steady(deployment, moments, finished)
-        return replace(state, busy=busy_share(in_system(state, moments)))
+    def excess(finished: Number) -> Number:
+        return np.log(np.maximum(steady(deployment, moments, finished, pace).rate, 1e-300) / rate)
 
-    state = state_at(solve(lambda y: np.log(np.maximum(state_at(y).rate, 1e-300) / rate), low, high, ceiling))
+    state = steady(deployment, moments, solve(excess, low, high, ceiling), pace)
     # near an empty system y is all but constant; the busy share then follows from the rate itself
     busy = np.minimum(1.0, rate * state.step_s / state.finished)
-    budget = prompt_budget(deployment, moments, state.finished)
-    mixed = state.kinds[1].seconds
-    # the prompts ahead of a Poisson arrival (Pollaczek and Khinchine), each served in steps of the whole budget
-    load = np.minimum(rate * moments.fresh / budget * mixed, 1.0 - 1e-9)
-    service = np.maximum(1.0, moments.fresh / budget) * mixed
-    ahead = load / (1.0 - load) * service * moments.spread / 2.0
-    wait = ahead + busy * state.step_s / 2.0  # and the step under way
-    return replace(state, busy=busy, ttft_s=state.ttft_s - state.wait_s + wait, wait_s=wait)
+    return steady(deployment, moments, state.finished, pace, busy)
 
 
 def _binding(limits: dict[str, Number], goal_free: str) -> str:
@@ -185,16 +255,15 @@ def operate(deployment: Deployment, workload: Workload, moments: Moments | None 
     deployment.check_fit(workload.lengths.longest)
     moments = moments or workload_moments(deployment, workload)
     lanes, delay = deployment.split.lanes, deployment.profile.request_delay.value
-    best = steady(deployment, moments, saturated(deployment, moments, workload.goals))
+    best = steady(deployment, moments, saturated(deployment, moments, workload.goals), open_pace(deployment, moments))
     limits = strain(deployment, workload.goals, best)
     reachable = float(_worst(limits)) <= 1.0015  # a lone prompt that fills the token budget is at 1 / 0.999
-    most = lanes * float(best.rate) if reachable else float("nan")
+    most = lanes * float(best.finished / best.step_s) if reachable else float("nan")
     if workload.mode == "saturated":
         if not reachable:
             _refuse_goals(workload, best, delay)
-        return Operating(
-            best, moments, 1.0, lanes * float(in_system(best, moments)), _binding(limits, "batch"), most, delay
-        )
+        crowd = lanes * float(in_system(best, moments) + delay * best.finished / best.step_s)
+        return Operating(replace(best, busy=1.0), moments, 1.0, crowd, _binding(limits, "batch"), most, delay)
     if workload.mode == "concurrency":
         return _closed(deployment, workload, moments, most)
     if workload.mode == "load" and not reachable:
@@ -207,7 +276,11 @@ def _closed(deployment: Deployment, workload: Workload, moments: Moments, most: 
     lanes = deployment.split.lanes
     in_flight = max(1.0, workload.amount / lanes)
     state = at_concurrency(deployment, moments, in_flight)
-    outside = in_flight - float(in_system(state, moments))
+    outside = (
+        in_flight
+        - float(in_system(state, moments) * state.busy)
+        - float(state.rate) * deployment.profile.request_delay.value
+    )
     wait = max(0.0, outside) * float(state.step_s / state.finished)
     state = replace(state, ttft_s=state.ttft_s + wait, wait_s=state.wait_s + wait)
     limits = strain(deployment, Goals(), state)
@@ -227,15 +300,15 @@ def _closed(deployment: Deployment, workload: Workload, moments: Moments, most: 
 
 def _open(deployment: Deployment, moments: Moments, rate: float, most: float) -> Operating:
     lanes = deployment.split.lanes
-    hardest = steady(deployment, moments, saturated(deployment, moments, Goals()))
-    ceiling = lanes * float(hardest.rate)
+    hardest = steady(deployment, moments, saturated(deployment, moments, Goals()), open_pace(deployment, moments))
+    ceiling = lanes * float(hardest.finished / hardest.step_s)
     if rate > ceiling * 1.0001:
         raise PertokenError(
             f"{rate:g} requests/s is more than the {ceiling:.4g} that {deployment.accelerators}x{deployment.accelerator.name}"
             " can serve of these lengths; lower --rps or add accelerators"
         )
     state = at_rate(deployment, moments, rate / lanes)
-    crowd = rate * float(moments.later * state.tpot_s + state.ttft_s)
+    crowd = rate * (float(moments.later * state.tpot_s + state.ttft_s) + deployment.profile.request_delay.value)
     return Operating(state, moments, 1.0, crowd, "request rate", most, deployment.profile.request_delay.value)
 
 

@@ -1,20 +1,12 @@
-r"""From steps to a steady state, in closed form.
+r"""The steady state of a lane, in closed form, and the limits that a workload may meet.
 
-The engine decodes its running requests every step and prefills prompts in chunks. Let y be the requests that it finishes
-per step, I' and O - 1 a request's fresh input tokens and decode steps. On average a step prefills x = y I' tokens, but in
-chunks of C, so a share f = x / C of steps is mixed and the mean step takes (1 - f) T_0 + f T_1 [1]_. Smooth mixing (x
-tokens in every step) would hide prefill under the weight read. Where an engine does not mix, decodes wait for such steps.
-
-A request never waits for its own prefill while it decodes: of the others' share of the load, g, mixed steps carry
-B_1 = g B_0 decoding sequences where pure ones carry B_0. For a lone request g = 0: it decodes in pure steps only.
-
-Given a concurrency, Little's law N = rate x (TTFT + (O - 1) TPOT) fixes y. Given a rate, requests in the system are taken
-as Poisson, so the engine is busy a share u = 1 - exp(-N) of the time and its batch is that of busy moments.
+y requests finish per step. Given a concurrency, Little's law N = rate x (outside + TTFT + (O - 1) TPOT) fixes y [1]_;
+saturated, y is the largest at which no limit is passed; a rate is y per step over the step's time, in the share of time in
+which the lane works. What steps hold and what a request sees of them is in `lane`.
 
 References
 ----------
-.. [1] Agrawal et al. 2024, arXiv:2403.02310 (chunked prefill).
-.. [2] Little 1961, doi:10.1287/opre.9.3.383. Kleinrock 1975, Queueing Systems I (M/G/1 wait, M/G/infinity).
+.. [1] Little 1961, doi:10.1287/opre.9.3.383.
 """
 
 from __future__ import annotations
@@ -26,33 +18,12 @@ from typing import Any
 import numpy as np
 
 from pertoken.engine.deployment import Deployment
-from pertoken.engine.roofline import Timed, total_seconds
-from pertoken.engine.step import Decode, Prefill, Step
+from pertoken.serving.lane import Lane, StepKind
 from pertoken.serving.lengths import Moments
+from pertoken.serving.mixing import Pace
 from pertoken.serving.workload import Goals
 
 Number = Any
-TINY = 1e-12
-
-
-@dataclass(frozen=True)
-class StepKind:
-    """One of the two kinds of step: pure decode, or mixed with a prompt chunk.
-
-    Parameters
-    ----------
-    share : float or ndarray
-        Share of steps that are of this kind.
-    ops : list of Timed
-        Its operations.
-    seconds : float or ndarray
-        Its time [s].
-    """
-
-    share: Number
-    step: Step
-    ops: list[Timed]
-    seconds: Number
 
 
 @dataclass(frozen=True)
@@ -77,6 +48,8 @@ class Steady:
         Share of the token budget that prefill needs.
     busy : float or ndarray
         Share of time in which the lane works.
+    pace : Pace, optional
+        How requests come.
     """
 
     finished: Number
@@ -90,6 +63,7 @@ class Steady:
     kv_occupancy: Number
     prefill_load: Number
     busy: Number = 1.0
+    pace: Pace | None = None
 
     @property
     def rate(self) -> Number:
@@ -97,18 +71,9 @@ class Steady:
         return self.busy * self.finished / self.step_s
 
 
-def chunks(deployment: Deployment, moments: Moments) -> Number:
-    """Chunks into which a mean prompt is cut."""
-    return np.maximum(1.0, moments.fresh / deployment.profile.token_budget.value)
-
-
-def prompt_budget(deployment: Deployment, moments: Moments, finished: Number) -> Number:
-    """Tokens of a step's budget that decoding leaves to prompts [token]."""
-    beside = finished * moments.decoded * moments.width if deployment.profile.mixed else 0.0
-    return np.maximum(deployment.profile.token_budget.value - beside, 1.0)
-
-
-def steady(deployment: Deployment, moments: Moments, finished: Number) -> Steady:
+def steady(
+    deployment: Deployment, moments: Moments, finished: Number, pace: Pace | None = None, busy: Number | None = None
+) -> Steady:
     """The steady state at y = ``finished`` requests per step.
 
     Parameters
@@ -119,40 +84,30 @@ def steady(deployment: Deployment, moments: Moments, finished: Number) -> Steady
         Averages of the lengths.
     finished : float or ndarray
         Requests finished per step.
+    pace : Pace, optional
+        How requests come; a closed loop if None.
+    busy : float or ndarray, optional
+        Share of time in which the lane works, where it is known.
     """
-    decoded, fresh = moments.decoded, moments.fresh
-    budget = prompt_budget(deployment, moments, finished)
-    parts = np.maximum(1.0, fresh / budget)
-    prefilled = finished * fresh
-    apart = not deployment.profile.mixed
-    # prompts apart from decodes: at most every other step is theirs, until they fill the budget; a step that decodes has
-    # at least one sequence, so with few of them (none, where a request has one output token) more are theirs
-    least_apart = prefilled / np.maximum(1.0 - finished * decoded, 0.5)
-    due = np.maximum(prefilled, np.minimum(least_apart, budget)) if apart else prefilled
-    chunk = np.maximum(due, np.minimum(fresh, budget))
-    mixed = prefilled / chunk
-    others = np.clip(1.0 - 1.0 / (finished * (decoded + parts)), 0.0, 1.0)
-    beside = np.zeros_like(others) if apart else others
-    weight = np.maximum(1.0 - mixed + mixed * beside, TINY)
-    pure_batch = finished * decoded / weight
-    pure = _kind(deployment, 1.0 - mixed, Step(_decodes(moments, pure_batch)))
-    new = np.minimum(fresh, chunk)
-    context = np.maximum(moments.prior + (fresh - new) / 2.0, 0.0)
-    prefill = Prefill(chunk / new, new, context, np.minimum(moments.cached, context))
-    both = _kind(deployment, mixed, Step(_decodes(moments, beside * pure_batch), prefill, finished / mixed))
-    step_s = (1.0 - mixed) * pure.seconds + mixed * both.seconds
-    waiting = (1.0 - mixed) * pure.seconds + mixed * others * both.seconds
-    per_decode = np.where(decoded > 0, waiting / weight, 0.0)  # where nothing decodes there is no time to ask for
-    tpot = per_decode / moments.accepted
-    load = prefilled / budget
-    wait = others * mixed * parts * both.seconds * moments.spread / (2.0 * np.maximum(1.0 - load, TINY))
-    profile = deployment.profile
-    held = (profile.look_steps.value - 1.0) / 2.0 + profile.wait_steps.value
-    wait = wait + others * held * pure.seconds  # an idle engine looks at once
-    service = parts * both.seconds
-    resident = finished / step_s * (decoded * per_decode + service)
-    occupancy = resident / cache_slots(deployment, moments)
-    return Steady(finished, (pure, both), step_s, tpot, wait + service, wait, pure_batch, resident, occupancy, load)
+    pace = pace or closed_pace(deployment, moments)
+    lane = Lane(deployment, moments, finished, pace, busy)
+    wait, service, prefill = lane.first()
+    per_decode = lane.later()
+    resident = finished / lane.step_s * (moments.decoded * per_decode + prefill)
+    return Steady(
+        finished, (lane.pure, lane.both), lane.step_s, per_decode / moments.accepted, wait + service, wait, lane.batch,
+        resident, resident / cache_slots(deployment, moments), finished * moments.fresh / lane.budget, lane.busy, pace,
+    )  # fmt: skip
+
+
+def closed_pace(deployment: Deployment, moments: Moments) -> Pace:
+    """Each of a fixed number of requests follows an answer, and is outside the engine in between."""
+    return Pace.of(deployment, moments, deployment.profile.request_delay.value)
+
+
+def open_pace(deployment: Deployment, moments: Moments) -> Pace:
+    """Requests come at random times, whatever becomes of others."""
+    return Pace.of(deployment, moments, np.inf)
 
 
 def cache_slots(deployment: Deployment, moments: Moments) -> Number:
@@ -167,18 +122,9 @@ def most_resident(deployment: Deployment, moments: Moments) -> Number:
     return np.minimum(cache_slots(deployment, moments), deployment.profile.max_sequences.value)
 
 
-def _decodes(moments: Moments, batch: Number) -> tuple[Decode, ...]:
-    return tuple(Decode(batch / len(moments.contexts), context, moments.width) for context in moments.contexts)
-
-
-def _kind(deployment: Deployment, share: Number, step: Step) -> StepKind:
-    ops = deployment.run(step)
-    return StepKind(share, step, ops, total_seconds(ops))
-
-
 def least_finished(deployment: Deployment, moments: Moments) -> Number:
     """y of a single request in the system."""
-    return 1.0 / (moments.decoded + chunks(deployment, moments))
+    return 1.0 / (moments.decoded + np.maximum(1.0, moments.fresh / deployment.profile.token_budget.value))
 
 
 def most_finished(deployment: Deployment, moments: Moments) -> Number:
@@ -253,22 +199,3 @@ def solve(
         target = np.clip(np.where(inside, target, (left + right) / 2.0), left, right)
         before, value_before, x = x, value, np.where(done, x, target)
     return ceiling / (1.0 + np.exp(-x))
-
-
-def busy_share(crowd: Number) -> Number:
-    """u with u = 1 - exp(-u a): share of time with at least one request, a the requests in a working lane.
-
-    Parameters
-    ----------
-    crowd : float or ndarray
-        a; 0 is returned up to 1.
-    """
-    crowd = np.maximum(crowd, 1.0)
-    u = -np.expm1(-crowd) * np.minimum(1.0, 2.0 * (crowd - 1.0))
-    for _ in range(60):  # Newton on a concave function from above its root or below: converges monotonically
-        value = u + np.expm1(-u * crowd)
-        slope = 1.0 - crowd * np.exp(-u * crowd)
-        before, u = u, np.clip(u - value / np.where(np.abs(slope) > TINY, slope, 1.0), 0.0, 1.0)
-        if np.all(np.abs(u - before) <= 1e-15):
-            break
-    return u

@@ -15,9 +15,10 @@ from pertoken.engine.draft import GROUP, Drafted, draft_model
 from pertoken.engine.roofline import Timed, total_seconds
 from pertoken.engine.step import Prefill, Step
 from pertoken.errors import PertokenError
+from pertoken.serving.lane import StepKind
 from pertoken.serving.lengths import Lengths, Moments
 from pertoken.serving.operating import workload_moments
-from pertoken.serving.steady import Steady, StepKind
+from pertoken.serving.steady import Steady
 from pertoken.units import format_seconds
 from pertoken.whatif.base import Case, Counterfactual, repriced, traffic
 
