@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pertoken.engine.deployment import Deployment
 from pertoken.simulate.run import Cluster, Run, _drive
-from pertoken.simulate.state import AGAIN, FIRST, LAST, PREEMPTED, STEPS, Q
+from pertoken.simulate.state import AGAIN, FIRST, LAST, PREEMPTED, STEPS
 from pertoken.simulate.traffic import Traffic
 from tests import maker
 from tests.simulate.reference import One, Reference

@@ -96,7 +96,7 @@ def match(q: Requests, lane: Lane, i: int, most: int) -> int:
         found += 1
     if found == common and q.alone[i]:  # its own, from before it was given up
         found += max(0, min(lane.refs[q.chain[start + common]], most - common))
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 @compiled

@@ -200,7 +200,9 @@ class Tabulated:
         drafted = isinstance(d, Drafted)
         once = self.ops(lambda op: not isinstance(_inner(op), AttentionOp) and isinstance(op, DraftOp))
         draft = self.by_tokens(once, reach.tokens, 1.0, True) if drafted else np.zeros(2)
-        launch = sum(_inner(op).count * _inner(op).prefill.launch_s for op in d.plan if isinstance(_inner(op), AttentionOp))
+        launch = sum(
+            _inner(op).count * _inner(op).prefill.launch_s for op in d.plan if isinstance(_inner(op), AttentionOp)
+        )
         batch = np.arange(reach.slots + 1)
         base = layers[entries(batch * reach.width)] + head[batch * reach.width]
         at, lines = self.decode(base[:, 0] + step + sequence * batch, base[:, 1])
