@@ -11,6 +11,7 @@ import numpy as np
 from pertoken.catalog import traces
 from pertoken.catalog.arrivals import load_traffic
 from pertoken.engine.assumptions import assumptions
+from pertoken.engine.draft import Drafted, draft_model, drafted
 from pertoken.errors import PertokenError
 from pertoken.knobs import KNOBS, read_knobs
 from pertoken.money.energy import Draw
@@ -18,7 +19,7 @@ from pertoken.money.site import Site
 from pertoken.report.simulation import Simulation
 from pertoken.scenario import DEFAULT_TPOT, DEFAULT_TTFT, Resolver
 from pertoken.serving.lengths import Lengths
-from pertoken.serving.operating import operate
+from pertoken.serving.operating import operate, workload_moments
 from pertoken.serving.trace import lengths_from_text
 from pertoken.serving.workload import Goals, Workload
 from pertoken.simulate.bill import Billed
@@ -70,6 +71,9 @@ class Case:
         kept = {name: value for name, value in self.knobs.items() if KNOBS[name].group != "traffic"}
         resolver = Resolver(kept, Workload(lengths=self.lengths, goals=self.goals, concurrency=1))
         self.deployment, self.rate, self.rate_missing = resolver.deployment(resolver.precision())
+        self.accepted = options.cluster.accepted
+        if self.accepted > 1.0:
+            self._draft()
         self.draw: Draw | None
         self.site: Site
         self.draw, self.site, around = resolver.power(self.deployment)
@@ -79,6 +83,15 @@ class Case:
         ]  # fmt: skip
         if self.rate is None:
             self.assumed.append(f"no dollars: {self.rate_missing}")
+
+    def _draft(self) -> None:
+        """Decode speculatively."""
+        served = drafted(self.deployment, self.accepted)
+        self.assumed.append(
+            f"{served.drafts} drafts a step by {draft_model(served.model)[1]}, each accepted with the same probability after those"
+            f" before it, so that {self.accepted:g} tokens are emitted in the mean"
+        )
+        self.deployment = served
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Case:
@@ -116,8 +129,12 @@ class Case:
     def best_rate(self) -> float:
         """The closed form's highest rate of one replica, within the goals where it can, for scale [1/s]."""
         for goals in (self.goals, Goals()):
+            workload = Workload(lengths=self.lengths, goals=goals)
+            moments = workload_moments(self.deployment, workload)
+            if isinstance(self.deployment, Drafted):
+                moments = replace(moments, width=1.0 + self.deployment.drafts, accepted=self.accepted)
             try:
-                return operate(self.deployment, Workload(lengths=self.lengths, goals=goals)).most_rate
+                return operate(self.deployment, workload, moments).most_rate
             except PertokenError:
                 continue
         raise PertokenError("no rate can be derived for this deployment; give --rps")

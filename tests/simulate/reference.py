@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pertoken.simulate.accepting import steps_of
 from pertoken.simulate.spend import chunk_cost, entry_of
 
 
@@ -20,7 +21,9 @@ class One:
     emitted: int = 0
     target: int = 0
     have: int = 0
-    context: int = 0
+    context: int = 0  # grains of a token
+    steps: int = 0  # in which it decodes, and those that are left
+    left: int = 0
     blocks: int = 0
     first: int | None = None
     last: int | None = None
@@ -43,6 +46,9 @@ class Reference:
 
     def blocks(self, tokens: int) -> int:
         return -(-tokens // self.policy.block)
+
+    def grown(self, context: int) -> int:
+        return -(-context // self.policy.units)
 
     @property
     def held(self) -> int:
@@ -76,17 +82,18 @@ class Reference:
         """Blocks for the next token of every decoding request, giving up the last of the last level."""
         while True:
             decoding = self.decoding()
-            need = sum(r.context % self.policy.block == 0 for r in decoding)
+            need = sum(self.grown(r.context + self.policy.grow) - r.blocks for r in decoding)
             if self.held + need <= self.policy.capacity:
                 if self.policy.mixed:
                     for r in decoding:
-                        r.blocks = self.blocks(r.context + 1)
+                        r.blocks = self.grown(r.context + self.policy.grow)
                 return
             worst = max(r.level for r in self.running)
             victim = [r for r in self.running if r.level == worst][-1]
             self.running.remove(victim)
             if victim.have == victim.target:
-                victim.emitted = victim.context - victim.input + 1
+                more = victim.output - victim.emitted - 1
+                victim.emitted += 1 + more * (victim.steps - victim.left) // victim.steps
             victim.blocks, victim.have, victim.target = 0, 0, 1
             victim.again += 1
             self.waiting.insert(0, victim)
@@ -94,7 +101,7 @@ class Reference:
     def prompts(self) -> list[tuple[One, int]]:
         """Prompt chunks of the next step."""
         decodes = len(self.decoding())
-        room = self.policy.budget - (decodes if self.policy.mixed else 0)
+        room = self.policy.budget - (decodes * self.policy.width if self.policy.mixed else 0)
         chosen: list[tuple[One, int]] = []
         while room > 0 and decodes + len(chosen) < self.policy.slots:
             partial = [r for r in self.running if r.have < r.target and r not in [c[0] for c in chosen]]
@@ -122,16 +129,19 @@ class Reference:
 
     def seconds(self, decodes: list[One], chosen: list[tuple[One, int]]) -> int:
         """Time of a step from the tables, entry by entry."""
-        c = self.costs
+        c, width = self.costs, self.policy.width
         new = sum(size for _, size in chosen)
         ends = sum(r.have + size == r.target for r, size in chosen)
         n, total = len(decodes), sum(r.context for r in decodes)
-        time = c.w[c.layers + entry_of(new + n)] + c.w[c.head + n + ends] + c.host_step
+        time = int(c.v[c.layers + 2 * entry_of(new + n * width)] + c.v[c.head + 2 * (n * width + ends)]) + c.host_step
         time += c.host_sequence * (n + len(chosen))
         if n:
             at = max(k for k in range(c.segments) if c.w[c.knots + k] * n <= total)
-            time += c.w[c.decode_a + n * c.segments + at] + c.w[c.decode_b + n * c.segments + at] * total
+            line = c.decode + 6 * (n * c.segments + at)
+            time += int(c.v[line]) + int(c.v[line + 1]) * total
         time += sum(chunk_cost(c, size, r.have)[0] for r, size in chosen)
+        if chosen and c.drafted:
+            time += int(c.v[c.draft + 2 * entry_of(new)])
         if chosen:
             return int(max(time + c.prompt_launch, c.launches))
         return int(max(time, c.launches) if n > c.captured else time)
@@ -144,16 +154,19 @@ class Reference:
         self.steps += 1
         self.kinds.append((time, len(decodes), sum(size for _, size in chosen)))
         for r in decodes:
-            r.context += 1
-            r.blocks = self.blocks(r.context)
-            if r.context - r.input + 1 == r.output:
+            r.context += self.policy.grow
+            r.blocks = self.grown(r.context)
+            r.left -= 1
+            if r.left == 0:
                 r.last = self.clock
                 self.running.remove(r)
         for r, size in chosen:
             r.have += size
             if r.have == r.target:
                 r.first = self.clock if r.first is None else r.first
-                r.context = r.target
-                if r.target - r.input + 1 == r.output:
+                r.context = r.target * self.policy.grain
+                more = r.output - r.emitted - 1
+                r.steps = r.left = steps_of(self.policy, r.number, r.again, more) if self.policy.width > 1 else more
+                if more == 0:
                     r.last = self.clock
                     self.running.remove(r)

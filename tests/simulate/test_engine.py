@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pertoken.engine.deployment import Deployment
+from pertoken.engine.draft import drafted
 from pertoken.simulate.run import Cluster, Run, _drive
 from pertoken.simulate.state import AGAIN, FIRST, LAST, PREEMPTED, STEPS
 from pertoken.simulate.traffic import Traffic
@@ -22,6 +23,10 @@ TICK = 1e-12
 def deployment(**changes) -> Deployment:
     flags = {name: changes.pop(name) for name in ("mixed", "chunked") if name in changes}
     return maker.deploy(maker.KINDS["dense"](), engine=replace(maker.profile(**changes), **flags))
+
+
+def speculating(accepted: float, **changes) -> Deployment:
+    return drafted(deployment(**changes), accepted)
 
 
 def with_blocks(run: Run, blocks: int) -> Run:
@@ -81,6 +86,18 @@ def test_random_runs_agree(seed, gap, blocks, levels, block, slots, budget, mixe
     d = deployment(token_budget=budget, max_sequences=slots, mixed=mixed, chunked=chunked, graph_sequences=6)
     cluster = Cluster(priorities=levels, block=block)
     run, found = both(d, traffic(seed, 60, gap, levels=levels), blocks * 16 // block, cluster)
+    same(run, found)
+
+
+@settings(max_examples=100)
+@given(
+    st.integers(0, 10**6), st.sampled_from([0.0, 0.0005, 0.003, 0.05]), st.integers(30, 90), st.sampled_from([1, 4, 16]),
+    st.integers(1, 12), st.sampled_from([64, 700]), st.booleans(), st.booleans(), st.sampled_from([1.2, 2.0, 2.5, 4.9]),
+)  # fmt: skip
+def test_random_runs_with_drafts_agree(seed, gap, blocks, block, slots, budget, mixed, chunked, accepted) -> None:
+    d = speculating(accepted, token_budget=budget, max_sequences=slots, mixed=mixed, chunked=chunked, graph_sequences=6)
+    cluster = Cluster(block=block, accepted=accepted, seed=seed)
+    run, found = both(d, traffic(seed, 60, gap), (blocks + 60) * 16 // block, cluster)
     same(run, found)
 
 

@@ -11,7 +11,8 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -95,3 +96,17 @@ class Drafted(Deployment):
     def sequence_bytes(self, context: Number) -> Number:
         """Cache bytes of one sequence on one rank, the draft's included [byte]."""
         return super().sequence_bytes(context) + self.draft.sequence_bytes(context) / self.split.pp
+
+
+def drafted(deployment: Deployment, accepted: float) -> Drafted:
+    """The deployment with a draft model that proposes as many tokens as are to be emitted in a step, rounded up.
+
+    Parameters
+    ----------
+    deployment : Deployment
+        What decodes one token at a time.
+    accepted : float
+        Tokens that a step emits on average, from 1 [token].
+    """
+    given = {f.name: getattr(deployment, f.name) for f in fields(Deployment)}
+    return Drafted(**given, drafts=max(1, math.ceil(accepted)))

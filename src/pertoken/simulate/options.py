@@ -28,6 +28,10 @@ OPTIONS: Mapping[str, Knob] = {
             "reuse_prefixes", "choice", "Keep blocks of prompts, oldest out first (hash_ids, --turns).", "cluster",
             choices=("no", "yes"),
         ),
+        Knob(
+            "speculative", "number", "Tokens that a step emits on average by speculative decoding (default: 1, none).",
+            "cluster", "token", 1, 16,
+        ),
         Knob("priorities", "whole", "Levels of a trace's priority column, 0 first (default: 1).", "cluster", "", 1, 16),
         Knob("block", "whole", "Tokens of a KV block (default: 16).", "cluster", "token", 1, 4096),
         Knob("crowd", "whole", "Start a replica above so many requests each (default: 0, all run).", "cluster", "", 0, 1e6),

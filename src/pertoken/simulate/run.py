@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pertoken.engine.deployment import Deployment
+from pertoken.engine.draft import Drafted
 from pertoken.errors import PertokenError
 from pertoken.money.energy import Draw
+from pertoken.simulate.accepting import BITS, GRAIN, accept_of
 from pertoken.simulate.cache import tails
 from pertoken.simulate.compiled import COMPILED, boxed
 from pertoken.simulate.records import Records
@@ -65,6 +67,10 @@ class Cluster:
         From start to service, and without requests until a replica is stopped [s].
     least : int
         Replicas that always run, where they are started and stopped.
+    accepted : float
+        Tokens that a step emits on average, for a deployment with a draft model; 1 without.
+    seed : int
+        Of what is accepted.
     """
 
     replicas: int = 1
@@ -76,13 +82,15 @@ class Cluster:
     start_s: float = 60.0
     patience_s: float = 300.0
     least: int = 1
+    accepted: float = 1.0
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.route not in ROUTES:
             raise PertokenError(f"--route is {self.route[:40]!r}; use one of {', '.join(ROUTES)}")
         for name, low, high in (
             ("replicas", 1, MOST_LANES), ("priorities", 1, 16), ("block", 1, 4096), ("crowd", 0, 1_000_000),
-            ("least", 1, MOST_LANES), ("start_s", 0, 1e6), ("patience_s", 0, 1e6),
+            ("least", 1, MOST_LANES), ("accepted", 1, 16), ("start_s", 0, 1e6), ("patience_s", 0, 1e6),
         ):  # fmt: skip
             value = getattr(self, name)
             if not low <= value <= high:
@@ -144,13 +152,15 @@ class Run:
             )
         deployment.check_fit(1.0)
         self.policy = self._policy(ready)
-        self.refused = np.flatnonzero(-(-(total - 1) // cluster.block) > self.policy.capacity)
+        p = self.policy
+        most_grown = traffic.input + (traffic.output.astype(np.int64) - 1) * p.grow // p.grain  # no draft ever accepted
+        self.refused = np.flatnonzero(-(-most_grown // cluster.block) > p.capacity)
         if self.refused.size and traffic.closed:
             deployment.check_fit(float(longest))
         budget = self.policy.budget
         most = budget if self.policy.chunked else max(budget, int(traffic.input.max() + traffic.output.max()))
         most = min(most, int(min(total.sum(), 1 << 26)))
-        reach = Reach(self.policy.slots, most + self.policy.slots, longest)
+        reach = Reach(p.slots, most + p.slots * p.width, int(most_grown.max()) + 1, p.width, p.grain)
         self.costs: Costs = Tabulated(deployment, reach, tick, draw).costs()
         self.requests = self._requests()
         hashes = int(np.max(self.requests.chain)) + 1
@@ -189,12 +199,15 @@ class Run:
         p, held = d.profile, capacity(d, t, c.block)
         longest = int((t.input.astype(np.int64) + t.output).max())
         budget = int(min(p.token_budget.value, max(1 << 20, longest)))
-        slots = int(min(p.max_sequences.value, max(1, held), t.size, budget))
+        drafts = d.drafts if isinstance(d, Drafted) else 0
+        slots = int(min(p.max_sequences.value, max(1, held), t.size, max(1, budget // (1 + drafts))))
+        grain = GRAIN if drafts else 1
         return Policy(
             budget, slots, c.block, held, int(p.mixed or ready), int(p.chunked), max(1, int(p.look_steps.value)),
             int(p.wait_steps.value), c.priorities, int(c.prefix_cache),
-            t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(ready), 1, 1, 1, c.block,
-            RING + ring_of(int(t.output.max())), 0.0, 0,
+            t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(ready), 1 + drafts,
+            round(c.accepted * grain), grain, c.block * grain, RING + ring_of(int(t.output.max())),
+            accept_of(c.accepted, drafts), c.seed & BITS,
         )  # fmt: skip
 
     def _requests(self) -> Requests:

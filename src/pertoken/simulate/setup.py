@@ -72,6 +72,7 @@ class Options:
         cluster |= {f"{k}_s": read[k] for k in ("start", "patience") if k in read}
         cluster["prefix_cache"] = read.get("reuse_prefixes") == "yes"
         replicas, decode = read.get("replicas", (1, 0))
+        cluster |= {"accepted": read.get("speculative", 1.0), "seed": read.get("seed", 0)}
         return cls(**found, cluster=Cluster(replicas, **cluster), decode=decode)
 
     @property
@@ -94,7 +95,8 @@ class Options:
             **({"requests": self.requests} if self.requests else {}),
             "seed": self.seed, "burst": self.burst, **({"profile": self.profile} if self.profile else {}), "turns": self.turns,
             "think": self.think, "replicas": f"{c.replicas}:{self.decode}" if self.decode else f"{c.replicas}", "route": c.route,
-            "reuse_prefixes": "yes" if c.prefix_cache else "no", "priorities": c.priorities, "block": c.block,
+            "reuse_prefixes": "yes" if c.prefix_cache else "no",
+            **({"speculative": c.accepted} if c.accepted > 1.0 else {}), "priorities": c.priorities, "block": c.block,
             "crowd": c.crowd, "start": c.start_s, "patience": c.patience_s, "least": c.least,
         }  # fmt: skip
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pertoken.attribution.ledger import split
 from pertoken.cost import Cost
-from pertoken.engine.deployment import Deployment
-from pertoken.engine.draft import GROUP, Drafted, draft_model
+from pertoken.engine.draft import GROUP, draft_model, drafted
 from pertoken.engine.roofline import Timed, total_seconds
 from pertoken.engine.step import Prefill, Step
 from pertoken.errors import PertokenError
@@ -147,10 +145,10 @@ def speculative(cost: Cost, accepted: float) -> Case:
     """A draft model proposes tokens and the model checks them."""
     _decoding(cost)
     d = cost.deployment
-    drafts = max(1, math.ceil(accepted))
-    drafted = Drafted(**{f.name: getattr(d, f.name) for f in fields(Deployment)}, drafts=drafts)
-    moments = replace(workload_moments(drafted, cost.workload), width=1.0 + drafts, accepted=accepted)
-    found = repriced(cost, drafted, moments=moments)
+    served = drafted(d, accepted)
+    drafts = served.drafts
+    moments = replace(workload_moments(served, cost.workload), width=1.0 + drafts, accepted=accepted)
+    found = repriced(cost, served, moments=moments)
     lost = (1.0 + drafts - accepted) / (1.0 + drafts)
     rejected = sum(
         float(e.seconds) * float(kind.step.decode_tokens / op.output_tokens) * lost
