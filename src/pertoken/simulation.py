@@ -88,8 +88,8 @@ class Case:
         """Decode speculatively."""
         served = drafted(self.deployment, self.accepted)
         self.assumed.append(
-            f"{served.drafts} drafts a step by {draft_model(served.model)[1]}, each accepted with the same probability after those"
-            f" before it, so that {self.accepted:g} tokens are emitted in the mean"
+            f"{served.drafts} drafts a step by {draft_model(served.model)[1]}, each accepted with the same probability after"
+            f" those before it, so that {self.accepted:g} tokens are emitted in the mean"
         )
         self.deployment = served
 
