@@ -16,7 +16,7 @@ from pertoken.errors import PertokenError
 from pertoken.money.rate import Rate
 from pertoken.serving.lengths import Array, Moments
 from pertoken.serving.operating import at_concurrency
-from pertoken.serving.steady import Steady, in_system, most_finished, most_resident
+from pertoken.serving.steady import Steady, beyond, most_finished, most_resident
 from pertoken.units import MILLION
 
 POINTS = 160  # batches of one deployment
@@ -81,7 +81,7 @@ def sweep(deployment: Deployment, input_tokens: Any, output_tokens: Any, concurr
     entries = ledger(state)
     totals = by_token(entries)
     unit = deployment.split.tp / state.finished * MILLION * rate.usd_per_second
-    waiting = np.maximum(in_flight / lanes - in_system(state, moments), 0.0) * state.step_s / state.finished
+    waiting = beyond(deployment, state, moments, in_flight / lanes)
     return Sweep(
         state,
         entries,

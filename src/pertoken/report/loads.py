@@ -17,7 +17,7 @@ from pertoken.report.axes import COLOURS, drawn_of, log_axis, per_million_unit, 
 from pertoken.report.drawings import Datasets, Drawing, Options, Rows, altair, held, number
 from pertoken.serving.lengths import Array
 from pertoken.serving.operating import at_concurrency, at_rate, saturated
-from pertoken.serving.steady import Steady, in_system, most_resident, steady
+from pertoken.serving.steady import Steady, beyond, most_resident, steady
 from pertoken.serving.workload import Goals
 from pertoken.sweep import per_million
 from pertoken.units import MILLION, format_number
@@ -79,8 +79,7 @@ def course(cost: Cost, against: str, x: Array | None = None) -> Course:
         return _course(cost, x, state, np.broadcast_to(state.busy, x.shape), 0.0)
     each = np.maximum(x / lanes, 1.0)
     state = at_concurrency(d, moments, each)
-    outside = np.maximum(each - in_system(state, moments), 0.0) * state.step_s / state.finished
-    return _course(cost, x, state, np.minimum(x / lanes, 1.0), outside)
+    return _course(cost, x, state, np.minimum(x / lanes, 1.0), beyond(d, state, moments, each))
 
 
 def _course(cost: Cost, x: Array, state: Steady, busy: Array, outside: Any) -> Course:

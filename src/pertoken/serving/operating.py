@@ -14,6 +14,7 @@ from pertoken.serving.lengths import Moments
 from pertoken.serving.mixing import Pace
 from pertoken.serving.steady import (
     Steady,
+    beyond,
     closed_pace,
     in_system,
     least_finished,
@@ -276,12 +277,7 @@ def _closed(deployment: Deployment, workload: Workload, moments: Moments, most: 
     lanes = deployment.split.lanes
     in_flight = max(1.0, workload.amount / lanes)
     state = at_concurrency(deployment, moments, in_flight)
-    outside = (
-        in_flight
-        - float(in_system(state, moments) * state.busy)
-        - float(state.rate) * deployment.profile.request_delay.value
-    )
-    wait = max(0.0, outside) * float(state.step_s / state.finished)
+    wait = float(beyond(deployment, state, moments, in_flight))
     state = replace(state, ttft_s=state.ttft_s + wait, wait_s=state.wait_s + wait)
     limits = strain(deployment, Goals(), state)
     bound = _binding(

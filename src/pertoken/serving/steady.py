@@ -137,6 +137,12 @@ def in_system(state: Steady, moments: Moments) -> Number:
     return state.finished / state.step_s * (moments.later * state.tpot_s + state.ttft_s)
 
 
+def beyond(deployment: Deployment, state: Steady, moments: Moments, in_flight: Number) -> Number:
+    """What requests wait because more are in flight than are in the lane or on their way to it [s]."""
+    served = in_system(state, moments) * state.busy + state.rate * deployment.profile.request_delay.value
+    return np.maximum(in_flight - served, 0.0) * state.step_s / state.finished
+
+
 def strain(deployment: Deployment, goals: Goals, state: Steady) -> dict[str, Number]:
     """How near each limit is: 1 when it binds.
 
