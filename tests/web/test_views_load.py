@@ -59,7 +59,7 @@ def test_runs_are_few_and_bounded_and_nearest_first(client: Any, against: str) -
 def test_a_simulated_point_is_near_the_closed_form(client: Any) -> None:
     found = ask(client, "concurrency", concurrency="16")
     (run,) = [run for run in found["runs"] if run["x"] == 16]
-    document = Case(run["knobs"], Options(**run["options"])).run().document()
+    document = Case(run["knobs"], Options(**run["options"])).run().document
     found_point = point(document)
     assert found_point["output"] == pytest.approx(found["here"]["output"], rel=0.25)
     assert found_point["tpot"] == pytest.approx(found["here"]["tpot"], rel=0.25)

@@ -85,7 +85,12 @@ def course_spec(title: str, subtitle: Sequence[str], pools: bool = False) -> Spe
                 x=x, y=y
             )
         charts.append(one.properties(width=2 * WIDTH, height=100))
-    return _titled(alt.vconcat(*charts, spacing=14), title, subtitle)
+    return _titled(
+        alt.vconcat(*charts, spacing=14),
+        title,
+        subtitle,
+        f"Course of a simulation: {', '.join(p[1] for p in panels)} over time",
+    )
 
 
 def course(run: Simulation) -> Spec:
@@ -241,6 +246,7 @@ def load_spec(
         whole.resolve_scale(color="shared" if len(lines) > 1 else "independent", strokeDash="independent"),
         title,
         subtitle,
+        "Latency and cost per million tokens of simulations against load",
     )
 
 
@@ -266,7 +272,9 @@ def against_load(rows: Sequence[Row]) -> Spec:
     return load_spec(axis, lines, title, subtitle, kinds, seeds > 1) | {"datasets": data}
 
 
-def _titled(chart: Any, title: str, subtitle: Sequence[str]) -> Spec:
+def _titled(chart: Any, title: str, subtitle: Sequence[str], said: str) -> Spec:
     shown = {"text": title, "subtitle": list(subtitle), "anchor": "start", "offset": 12}
-    found: Spec = chart.properties(title=shown).configure_axis(gridOpacity=0.5).to_dict()
+    found: Spec = (
+        chart.properties(title=shown, description=f"{said}. {title}").configure_axis(gridOpacity=0.5).to_dict()
+    )
     return found
