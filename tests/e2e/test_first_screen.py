@@ -128,7 +128,7 @@ def test_typing_rent_and_a_distribution(opened):
 REFUSED = {
     "memory": ("?on=1xrtx-4090", "does not fit", "on=4xrtx-4090"),
     "goals": ("?tpot=1ms", "no load meets the goals", "tpot=9"),
-    "rate": ("?rps=1000", "can serve", "rps=17"),
+    "rate": ("?rps=1000", "can serve", "rps=18"),
     "rivals": ("?utilisation=0.5&rps=1", "cannot both be given", "rps=1"),
     "length": ("?input=200000&output=100&ttft=60s&tpot=1s", "takes at most 131,072", "input=130972"),
     "format": ("?model=llama-3.1-8b&on=1xt4", "no fp8 arithmetic", "dtype=int4"),

@@ -243,7 +243,7 @@ def _settle_all(run: Run) -> None:
     q = run.requests
     for r in range(len(run.lanes.z)):
         lane = Lane(*(rows[r] for rows in run.lanes))
-        for i in lane.z[RING:]:
+        for i in lane.z[RING : run.policy.phases]:
             while i >= 0:
                 settle(q, lane, i)
                 i = q.n[i][NEXT]  # noqa: PLW2901
