@@ -85,4 +85,4 @@ def as_written(function: F) -> F:
 
 def as_lists(arrays: Any) -> Any:
     """A tuple of arrays as `boxed` gives them without numba."""
-    return type(arrays)(*(x.tolist() if hasattr(x, "tolist") else x for x in arrays))
+    return arrays._make(x.tolist() if hasattr(x, "tolist") else x for x in arrays)

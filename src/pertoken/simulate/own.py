@@ -175,7 +175,7 @@ def _compile(users: Mapping[str, tuple[Any, Sequence[int]]], space: dict[str, An
         facts = FACTS[name]
         # a compiled function has no way to raise in the loop
         source = (
-            f"def asked({', '.join(facts)}):\n    try:\n        return float({name}({', '.join(facts[k] for k in taken)}))\n"
+            f"def asked({', '.join(facts)}):\n    try:\n        return {name}({', '.join(facts[k] for k in taken)}) + 0.0\n"
             "    except Exception:\n        return nan\n"
         )
         home = {name: jitted[name], "nan": math.nan}

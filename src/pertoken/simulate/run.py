@@ -196,7 +196,7 @@ class Run:
         )  # fmt: skip
         if COMPILED and not self.compiled:
             self.costs, self.requests, self.lanes = (as_lists(x) for x in (self.costs, self.requests, self.lanes))
-            self.where, self.up, self.since, self.paid = as_lists((self.where, self.up, self.since, self.paid))
+            self.where, self.up, self.since, self.paid = (x.tolist() for x in (self.where, self.up, self.since, self.paid))
 
     def _policy(self, ready: bool) -> Policy:
         """What the engine's profile and the cluster say of a step."""
