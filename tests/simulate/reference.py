@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pertoken.simulate.accepting import steps_of
+from pertoken.simulate.compiled import as_written
 from pertoken.simulate.spend import chunk_cost, entry_of
 
 
@@ -162,7 +163,8 @@ class Reference:
             at = max(k for k in range(c.segments) if c.w[c.knots + k] * n <= total)
             line = c.decode + 6 * (n * c.segments + at)
             time += int(c.v[line]) + int(c.v[line + 1]) * total
-        time += sum(chunk_cost(c, size, r.have)[0] for r, size in chosen)
+        cost = as_written(chunk_cost) if isinstance(c.w, list) else chunk_cost
+        time += sum(cost(c, size, r.have)[0] for r, size in chosen)
         if chosen and c.drafted:
             time += int(c.v[c.draft + 2 * entry_of(new)])
         if chosen:
