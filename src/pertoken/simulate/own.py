@@ -18,7 +18,7 @@ from pertoken.errors import PertokenError
 from pertoken.simulate.asking import FACTS, NAMES
 from pertoken.simulate.compiled import COMPILED, numba
 
-MOST_LINES = 1_000_000  # of a user's code in one call, when it is tried before a run
+MOST_STEPS = 300_000  # of a user's code in one call, when it is tried before a run
 Asked = Callable[..., float]
 
 
@@ -72,20 +72,21 @@ class Own:
         return PertokenError(f"{name}({asked}) of {self.file} {found}; it must return a number")
 
     def attempt(self, name: str, values: Sequence[float]) -> None:
-        """Call a function once, and no longer than so many lines.
+        """Call a function once, and for no more than ``MOST_STEPS`` of the interpreter's.
 
         Raises
         ------
         PertokenError
             When it says no number, or does not end.
         """
-        left, code, before = MOST_LINES, self.users[name][0].__code__, sys.gettrace()  # type: ignore[attr-defined]
+        left, code, before = MOST_STEPS, self.users[name][0].__code__, sys.gettrace()  # type: ignore[attr-defined]
 
         def look(frame: FrameType, event: str, _: Any) -> Any:
             nonlocal left
             if frame.f_code.co_filename != code.co_filename:
                 return None
-            left -= event == "line"
+            frame.f_trace_opcodes = True  # a loop of one line has no events of lines
+            left -= event == "opcode"
             if left < 0:
                 raise _Endless
             return look
@@ -102,7 +103,7 @@ class Own:
 
 
 class _Endless(BaseException):
-    """A function took too many lines."""
+    """A function took too long."""
 
 
 def _first_line(error: BaseException) -> str:
