@@ -66,7 +66,7 @@ class Own:
         given = [values[k] for k in taken]
         try:
             found = f"gave {function(*given)!r:.60}"
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the user's code
+        except (Exception, SystemExit) as error:
             found = f"raised {_first_line(error)}"
         asked = ", ".join(f"{FACTS[name][k]}={values[k]:g}" for k in taken)
         return PertokenError(f"{name}({asked}) of {self.file} {found}; it must return a number")
@@ -122,13 +122,17 @@ def read_policy(text: str, file: str) -> Own:
     space: dict[str, Any] = {"__name__": "policy", "__file__": file}
     try:
         exec(compile(text, f"policy {file}", "exec", dont_inherit=True), space)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the user's code
+    except (Exception, SystemExit) as error:
         line = getattr(error, "lineno", None)
         where = f" (line {line})" if isinstance(line, int) else ""
         raise PertokenError(f"policy {file} cannot be run: {_first_line(error)}{where}; mend the file") from error
-    users = {name: (_function(space[name], name, file), _taken(space[name], name, file)) for name in NAMES if name in space}
+    users = {
+        name: (_function(space[name], name, file), _taken(space[name], name, file)) for name in NAMES if name in space
+    }
     if not users:
-        raise PertokenError(f"policy {file} has no function that is asked; define {', '.join(NAMES[:-1])} or {NAMES[-1]}")
+        raise PertokenError(
+            f"policy {file} has no function that is asked; define {', '.join(NAMES[:-1])} or {NAMES[-1]}"
+        )
     functions = {name: _plain(*found) for name, found in users.items()}
     compiled, why = _compile(users, space)
     return Own(file, functions, compiled, why, users)
@@ -157,7 +161,7 @@ def _plain(function: Callable[..., Any], taken: Sequence[int]) -> Asked:
             value = function(*[values[k] for k in taken])
             number = isinstance(value, bool | int | float | np.bool_ | np.integer | np.floating)
             return float(value) if number else math.nan
-        except (Exception, SystemExit):  # noqa: BLE001 - asked again by `Own.fault`, which says it
+        except (Exception, SystemExit):
             return math.nan
 
     return asked
@@ -186,7 +190,7 @@ def _compile(users: Mapping[str, tuple[Any, Sequence[int]]], space: dict[str, An
                 warnings.simplefilter("ignore")
                 double = numba.float64
                 done[name] = numba.cfunc(double(*[double] * len(facts)))(home["asked"])
-        except Exception as error:  # noqa: BLE001 - numba has many
+        except Exception as error:
             return {}, f"numba cannot compile {name} ({_reason(error)})"
     return done, ""
 

@@ -23,14 +23,14 @@ from pertoken.simulate.routing import ROUTES, Scale, catch_up, idle, serve
 from pertoken.simulate.state import (
     ARRIVAL,
     CLOCK,
+    FAULT,
+    HOLD,
     INPUT,
     LEVEL,
     NEVER,
-    OUTPUT,
     NEXT_ARRIVAL,
-    FAULT,
-    HOLD,
     NONE,
+    OUTPUT,
     RING,
     SAID,
     SERVED,
@@ -196,7 +196,9 @@ class Run:
         )  # fmt: skip
         if COMPILED and not self.compiled:
             self.costs, self.requests, self.lanes = (as_lists(x) for x in (self.costs, self.requests, self.lanes))
-            self.where, self.up, self.since, self.paid = (x.tolist() for x in (self.where, self.up, self.since, self.paid))
+            self.where, self.up, self.since, self.paid = (
+                x.tolist() for x in (self.where, self.up, self.since, self.paid)
+            )
 
     def _policy(self, ready: bool) -> Policy:
         """What the engine's profile and the cluster say of a step."""
