@@ -20,7 +20,7 @@ def call_plain(function: Any, values: tuple[float, ...]) -> float:
 
 
 if COMPILED:
-    from llvmlite import ir
+    from llvmlite import ir  # type: ignore[import-untyped]
     from numba import types
     from numba.extending import intrinsic
 
@@ -66,7 +66,7 @@ def ask_of(q: Requests, lane: Lane, p: Policy, which: int, i: int, emitted: int)
         float(emitted),
         float(n[AGAIN]),
     )
-    return ask(lane, which, p.order if which == ORDER else p.victim, values)  # type: ignore[no-any-return]
+    return ask(lane, which, p.order if which == ORDER else p.victim, values)
 
 
 @compiled
@@ -74,4 +74,4 @@ def allowed(q: Requests, lane: Lane, p: Policy, i: int, free: int, blocks: int, 
     """Whether a user's policy admits the request whose turn it is."""
     n = q.n[i]
     values = (float(free), float(blocks), float(running), float(waiting), float(n[INPUT]), float(n[OUTPUT]))
-    return ask(lane, ADMIT, p.admit, values) != 0.0  # type: ignore[no-any-return]
+    return ask(lane, ADMIT, p.admit, values) != 0.0

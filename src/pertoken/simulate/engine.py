@@ -356,17 +356,24 @@ def take(q: Requests, lane: Lane, p: Policy) -> None:
         begin(q, lane, p, i)
 
 
+@inlined
+def enter(q: Requests, lane: Lane, p: Policy) -> None:
+    """Queue what has arrived; where nothing waited, say from which step on prompts are taken."""
+    z = lane.z
+    if z[WAITING] == 0:
+        z[DUE] = z[STEP]
+        if z[RUNNING] and p.look + p.wait > 1:
+            z[DUE] = -(-z[STEP] // p.look) * p.look + p.wait
+    release(q, lane, p)
+
+
 @compiled
 def advance(q: Requests, lane: Lane, c: Costs, p: Policy, until: int) -> None:
     """Serve until nothing is left to do, or the next step would begin at ``until`` or later."""
     z = lane.z
     while z[CLOCK] < until:
         if z[CLOCK] >= z[NEXT_ARRIVAL]:
-            if z[WAITING] == 0:
-                z[DUE] = z[STEP]
-                if z[RUNNING] and p.look + p.wait > 1:
-                    z[DUE] = -(-z[STEP] // p.look) * p.look + p.wait
-            release(q, lane, p)
+            enter(q, lane, p)
         if z[RUNNING] == 0 and z[PARTIAL] < 0 and z[WAITING] == 0:
             if z[NEXT_ARRIVAL] >= until:
                 return

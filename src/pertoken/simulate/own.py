@@ -16,7 +16,7 @@ import numpy as np
 
 from pertoken.errors import PertokenError
 from pertoken.simulate.asking import FACTS, NAMES
-from pertoken.simulate.compiled import COMPILED, numba
+from pertoken.simulate.compiled import COMPILED
 
 MOST_STEPS = 300_000  # of a user's code in one call, when it is tried before a run
 Asked = Callable[..., float]
@@ -79,7 +79,7 @@ class Own:
         PertokenError
             When it says no number, or does not end.
         """
-        left, code, before = MOST_STEPS, self.users[name][0].__code__, sys.gettrace()  # type: ignore[attr-defined]
+        left, code, before = MOST_STEPS, self.users[name][0].__code__, sys.gettrace()
 
         def look(frame: FrameType, event: str, _: Any) -> Any:
             nonlocal left
@@ -171,6 +171,8 @@ def _compile(users: Mapping[str, tuple[Any, Sequence[int]]], space: dict[str, An
     """C functions, or why there are none; what they call of the same file is compiled too."""
     if not COMPILED:
         return {}, "numba, which compiles it, is not there (pip install 'pertoken[fast]')"
+    import numba
+
     jitted: dict[str, Any] = {}
     for key, value in space.items():
         own = isinstance(value, FunctionType) and value.__globals__ is space
