@@ -29,7 +29,6 @@ from pertoken.simulate.queues import (
     overtaking,
     pop,
     push_front,
-    rank,
     release,
     send_any,
     set_end,
@@ -113,10 +112,7 @@ def give_up(q: Requests, lane: Lane, p: Policy) -> None:
         z[LOST] += context // p.grain
     z[PREEMPTED] += 1
     q.n[i][AGAIN] += 1
-    if p.order:
-        rank(q, lane, p, i)
-    else:
-        push_front(q, lane, i)
+    push_front(q, lane, p, i)
 
 
 @inlined

@@ -161,8 +161,11 @@ def push_back(q: Requests, lane: Lane, i: int) -> None:
 
 
 @compiled
-def push_front(q: Requests, lane: Lane, i: int) -> None:
-    """To the front of its level's queue."""
+def push_front(q: Requests, lane: Lane, p: Policy, i: int) -> None:
+    """To the front of its level's queue, or to its place in the user's order."""
+    if p.order:
+        rank(q, lane, p, i)
+        return
     at = 2 * q.n[i][LEVEL]
     q.n[i][NEXT] = lane.z[QUEUE + at]
     if lane.z[QUEUE + at] < 0:
