@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
-from pertoken.catalog.files import is_closed, read_text, shown
+from pertoken.catalog.files import is_closed, own, read_text, shown
 from pertoken.errors import PertokenError
 from pertoken.simulate.own import Own, read_policy
 
@@ -18,9 +17,9 @@ def load_policy(name: str) -> Own:
     PertokenError
         Where names may open no file, when it cannot be read, and as `read_policy`.
     """
-    if is_closed():
+    path = None if is_closed() else own(name)
+    if path is None:
         raise PertokenError("a policy is code, and the page runs none; use the command")
-    path = Path(name).expanduser()
     return _policy(read_text(path), shown(path))
 
 
