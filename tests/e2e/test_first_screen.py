@@ -102,6 +102,25 @@ def test_a_slider_moves_price_address_and_other_figures(opened):
     assert "input" not in page.url
 
 
+def test_an_answer_does_not_overwrite_what_is_being_typed(opened):
+    page = opened()
+    before = shown(page)
+    page.locator("#knob-output").focus()
+    page.evaluate("document.querySelector('#knob-output').value = ''")
+    page.keyboard.type("7")
+    page.evaluate(
+        "for (const [k, v] of [['input', '4096']]) { const box = document.querySelector(`#knob-${k}`);"
+        " box.value = v; box.dispatchEvent(new Event('change')); }"
+    )
+    settled(page)
+    assert shown(page) != before, "an answer has come"
+    page.keyboard.type("77")
+    assert page.input_value("#knob-output") == "777"
+    page.keyboard.press("Enter")
+    settled(page)
+    assert page.evaluate("new URLSearchParams(location.search).get('output')") == "777"
+
+
 def test_typing_rent_and_a_distribution(opened):
     page = opened()
     day = ",".join(["0.2"] * 8 + ["1"] * 16)
