@@ -166,6 +166,8 @@ def solve(
 ) -> Number:
     """Where a rising function crosses 0 between ``low`` and ``high``, both above 0; the nearer end if it does not.
 
+    Where it jumps over 0, the side below is returned.
+
     Secant steps held inside a bracket that every value narrows. They are taken on log(x / (ceiling - x)), in which the
     logarithm of a queue is all but linear, far from saturation and near it. Arguments may be arrays.
 
@@ -190,8 +192,9 @@ def solve(
     for turn in range(100):
         value = function(ceiling / (1.0 + np.exp(-x)))
         left, right = np.where(value < 0, x, left), np.where(value > 0, x, right)
-        done = ((x >= last) & (value <= 0)) | ((x <= first) & (value >= 0)) | (right - left < 1e-14)
-        done |= np.abs(value) < tolerance
+        close = right - left < 1e-12
+        done = ((x >= last) & (value <= 0)) | ((x <= first) & (value >= 0)) | close | (np.abs(value) < tolerance)
+        x = np.where(close & (value > tolerance), left, x)
         if np.all(done):
             break
         moved = x - before
