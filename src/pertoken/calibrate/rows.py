@@ -20,7 +20,7 @@ COLUMNS = (
 NEEDED = ("model", "gpu", "n_gpus")
 SETTINGS = (
     "mixed", "host_step", "host_sequence", "token_budget", "max_sequences", "memory_fraction", "graph_sequences", "look_steps",
-    "wait_steps", "prompt_launch", "expert_kernels",
+    "wait_steps", "balance_steps", "prompt_launch", "expert_kernels",
 )  # fmt: skip
 METRICS = ("ttft", "tpot", "throughput", "energy")
 UNITS = {"ttft": "s", "tpot": "s", "throughput": "token/s", "energy": "J/output token"}

@@ -130,10 +130,10 @@ class Deployment:
         """Counts and seconds of every operation in one step of one lane."""
         plan = self.plan
         found = micro_batched(plan, step) if self.overlap != "none" else [t for op in plan for t in op.at(step)]
-        return found + launching(step, found, self._launches_s, self.profile.graph_sequences.value)
+        return found + launching(step, found, self.launches_s, self.profile.graph_sequences.value)
 
     @cached_property
-    def _launches_s(self) -> float:
+    def launches_s(self) -> float:
         """Launching every operation of a forward pass one by one [s]."""
         kernels = sum(op.count * op.launches for op in self.plan if op.group != "host")
         return kernels * self.profile.prompt_launch.value

@@ -67,6 +67,8 @@ class Profile:
         Most decoding sequences of a step that a captured graph replays [sequence].
     look_steps, wait_steps : Sourced
         Steps between looks for new requests, 1 in most engines, and steps for which prompts wait for others [step].
+    balance_steps : Sourced
+        Steps for which prompts wait until all data-parallel lanes that share experts have one [step].
     expert_kernels : Sourced
         Kernels that the host launches for the routed experts of a layer; fewer where one call fuses them [kernel].
     request_delay : Sourced
@@ -102,6 +104,7 @@ class Profile:
     request_delay: Sourced
     look_steps: Sourced = ONE_STEP
     wait_steps: Sourced = NO_STEPS
+    balance_steps: Sourced = NO_STEPS
     expert_kernels: Sourced = ONE_BY_ONE
     mixed: bool = True
     chunked: bool = True
@@ -162,8 +165,8 @@ def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:
         key: read_number(table.get(key), unit, sources, f"{where}: {key}", high, zero=key in MAY_BE_ZERO)
         for key, (unit, high) in _UNITS.items()
     } | {
-        key: read_number(table[key], "step", sources, f"{where}: {key}", 1e6, zero=key == "wait_steps")
-        for key in ("look_steps", "wait_steps")
+        key: read_number(table[key], "step", sources, f"{where}: {key}", 1e6, zero=key != "look_steps")
+        for key in ("look_steps", "wait_steps", "balance_steps")
         if key in table
     }
     flags = {key: table.get(key, default) for key, default in _FLAGS.items()}

@@ -223,7 +223,7 @@ class Tabulated:
             int(drafted),
             step,
             sequence,
-            self.once(d._launches_s),
+            self.once(d.launches_s),
             self.once(launch),
             int(d.profile.graph_sequences.value),
             draw.active.value * self.tick if draw else 0.0,
