@@ -18,6 +18,7 @@ COLUMNS = (
     "tpot_ms", "notes",
 )  # fmt: skip
 NEEDED = ("model", "gpu", "n_gpus")
+WHO = ("source", "url_or_repo_path", "notes")
 SETTINGS = (
     "mixed", "host_step", "host_sequence", "token_budget", "max_sequences", "memory_fraction", "graph_sequences", "look_steps",
     "wait_steps", "balance_steps", "prompt_launch", "expert_kernels",
@@ -142,10 +143,16 @@ def states_enough(cells: Mapping[str, str], names: Names) -> bool:
 
 
 def _matches(rule: Mapping[str, Any], cells: Mapping[str, str]) -> bool:
-    """Whether every column that a rule names holds one of the rule's words, or is one of its numbers."""
-    wanted = {key: words if isinstance(words, list) else [words] for key, words in rule.items() if key in COLUMNS}
+    """Whether every column that a rule names holds one of the rule's words, or is one of its numbers.
+
+    ``who`` stands for the columns that tell whose row it is.
+    """
+    told = {**cells, "who": " ".join(cells.get(key, "") for key in WHO)}
+    wanted = {
+        key: words if isinstance(words, list) else [words] for key, words in rule.items() if key in (*COLUMNS, "who")
+    }
     return bool(wanted) and all(
-        any(_holds(cells.get(key, "").lower(), word) for word in words) for key, words in wanted.items()
+        any(_holds(told.get(key, "").lower(), word) for word in words) for key, words in wanted.items()
     )
 
 
@@ -159,16 +166,26 @@ def _dataset(cells: Mapping[str, str], names: Names) -> Mapping[str, Any] | None
     return next((rule for rule in names.datasets if _matches(rule, cells)), None)
 
 
+def _range(cells: Mapping[str, str], names: Names, assumed: list[str]) -> float:
+    """Share of the stated lengths from which a row's own are uniform, as it says or its source documents; 1 where they are fixed."""
+    if found := _RANGE.search(cells.get("notes", "")):
+        return float(found[1])
+    for rule in names.settings:
+        if "range_ratio" in rule and _matches(rule, cells):
+            assumed.append(str(rule["note"]))
+            return float(rule["range_ratio"])
+    return 1.0
+
+
 def _lengths(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple[str, str]:
     """Input and output lengths as texts."""
     found = {key: number(cells, key, 1, 1e9, "tokens") for key in ("isl", "osl")}
     given = _dataset(cells, names)
     notes = cells.get("notes", "")
-    ratio = _RANGE.search(notes)
     if found["isl"] and found["osl"]:
-        if not ratio:
+        low = _range(cells, names, assumed)
+        if low == 1.0:
             return f"{found['isl']:.0f}", f"{found['osl']:.0f}"
-        low = float(ratio[1])
         return tuple(f"uniform:{max(1.0, low * v):.0f}-{v:.0f}" for v in (found["isl"], found["osl"]))  # type: ignore[return-value]
     if given is not None and "input" not in given:
         raise Refused(f"the data set's mean input length is not documented ({given['note']})", "unstated")
