@@ -16,6 +16,8 @@ References
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,19 +75,18 @@ class _Times:
         every = np.arange(1, most + 1)
         context = sum(moments.contexts) / len(moments.contexts)
         pure = _seconds(deployment.run(Step((Decode(sizes, context),))), sizes.shape)
-        self.pure = [0.0, *np.interp(every, sizes, pure)]
+        self.pure = [0.0, *np.interp(every, sizes, pure).tolist()]
         new = min(float(moments.fresh), budget)
-        self.chunks = np.unique(
-            np.concatenate(([min(16.0, new)], np.geomspace(max(new / 4, 1.0), budget, POINTS // 2)))
-        )
-        batch, chunk = np.meshgrid(np.concatenate(([1e-6], sizes)), self.chunks, indexing="ij")
+        chunks = np.unique(np.concatenate(([min(16.0, new)], np.geomspace(max(new / 4, 1.0), budget, POINTS // 2))))
+        self.chunks = chunks.tolist()
+        batch, chunk = np.meshgrid(np.concatenate(([1e-6], sizes)), chunks, indexing="ij")
         each = np.minimum(chunk, new)
         prefill = Prefill(chunk / each, each, (moments.fresh - each) / 2.0)
         ops = deployment.run(Step((Decode(batch, context),), prefill, chunk / float(moments.fresh)))
         whole = np.concatenate(([0], every))
 
         def table(some: Sequence[Timed]) -> list[list[float]]:
-            return [list(np.interp(whole, batch[:, 0], column)) for column in _seconds(some, batch.shape).T]
+            return [np.interp(whole, batch[:, 0], column).tolist() for column in _seconds(some, batch.shape).T]
 
         self.beside = table(ops)
         self.launches = deployment.launches_s
@@ -94,11 +95,11 @@ class _Times:
             self.own = table([op for op in ops if op.name not in (*SHARED, "launching")])
 
     def _at(self, times: list[list[float]], sequences: int, tokens: float) -> float:
-        at = min(max(int(np.searchsorted(self.chunks, tokens)), 1), len(self.chunks) - 1)
+        at = min(max(bisect_left(self.chunks, tokens), 1), len(self.chunks) - 1)
         low, high = self.chunks[at - 1], self.chunks[at]
         share = max(0.0, (tokens - low) / (high - low))
         first, second = times[at - 1][sequences], times[at][sequences]
-        return float(first + (second - first) * share)
+        return first + (second - first) * share
 
     def mixed(self, sequences: Sequence[int], tokens: Sequence[float]) -> float:
         """Seconds of a step with ``tokens`` of prompts, by lane: that of the fullest, its experts at the mean of all [s]."""
@@ -150,7 +151,8 @@ class _Run:
         while self.coming or any(self.queues) or any(self.ends):
             if not any(self.queues) and not any(self.ends):
                 self.clock = max(self.clock, self.coming[0][0])
-            self._arrive()
+            if self.coming and self.coming[0][0] <= self.clock:
+                self._arrive()
             able = [i for i, queue in enumerate(self.queues) if queue and len(self.ends[i]) < self.slots]
             if able and self._taken(able):
                 self._prefill(able)
@@ -170,14 +172,14 @@ class _Run:
         held = self.wait
         if held and sum(self.left[number] for queue in self.queues for number in queue) >= FULL * self.budget:
             held = 0.0
-        self.due = np.ceil(self.step / self.look) * self.look + held
+        self.due = math.ceil(self.step / self.look) * self.look + held
 
     def _taken(self, able: Sequence[int]) -> bool:
         """Whether this step prefills what waits."""
         if not self.balance:
             return not any(self.ends) or self.step >= self.due
         passed = self.step - self.taken
-        self.due = self.taken + np.ceil(passed / self.balance) * self.balance
+        self.due = self.taken + math.ceil(passed / self.balance) * self.balance
         return len(able) == len(self.queues) or not all(self.ends) or (passed > 0 and self.step >= self.due)
 
     def _decode(self, able: bool) -> None:
@@ -185,7 +187,7 @@ class _Run:
         each = self.times.pure[max(map(len, self.ends))]
         steps = min(ends[0][0] for ends in self.ends if ends) - self.step
         if able:
-            steps = min(steps, int(np.ceil(self.due)) - self.step)
+            steps = min(steps, math.ceil(self.due) - self.step)
         if self.coming and (self.balance or not able) and min(map(len, self.ends)) < self.slots:
             steps = min(steps, int((self.coming[0][0] - self.clock) / each) + 1)
         steps = max(steps, 0)
