@@ -167,7 +167,7 @@ def _dataset(cells: Mapping[str, str], names: Names) -> Mapping[str, Any] | None
 
 
 def _range(cells: Mapping[str, str], names: Names, assumed: list[str]) -> float:
-    """Share of the stated lengths from which a row's own are uniform, as it says or its source documents; 1 where they are fixed."""
+    """Share of the stated lengths from which a row's are uniform, as it or its source says; 1 where they are fixed."""
     if found := _RANGE.search(cells.get("notes", "")):
         return float(found[1])
     for rule in names.settings:
@@ -325,6 +325,7 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     if not count:
         raise Refused("n_gpus is not stated", "unstated")
     assumed: list[str] = []
+    told = cells | {"engine": f"{cells['engine']} {engine_of(cells['engine'].lower(), names.engines)}"}  # by either name
     metric = metric_of(cells["metric"], names.metrics, names.metric_words)
     measured = _measured(cells, metric, count)
     if "throughput" in measured and "counts" not in metric:
@@ -333,7 +334,7 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     first, second = _lengths(cells, names, assumed)
     split = {key: value for key in ("tp", "pp", "ep", "dp") if (value := whole(cells, key))}
     split = split if "tp" in split else split_of(cells["notes"], count) | split
-    model, weights, kv = _served(cells, names, assumed)
+    model, weights, kv = _served(told, names, assumed)
     goals = next(((r["ttft_s"], r["tpot_s"]) for r in names.datasets if _matches(r, cells) and "ttft_s" in r), None)
     server = "scenario=Server" in cells["notes"] or "scenario=Interactive" in cells["notes"]
     return Row(
@@ -343,7 +344,7 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
         counts=str(metric.get("counts", "output")), goals=goals if goals and server else (math.inf, math.inf),
         power_share=optional(_TDP, cells["notes"]), watts=watts(cells["notes"], count),
         latency_s=optional(_LATENCY, cells["notes"]), requests=_run(cells, names),
-        settings=_settings(cells, names, assumed), flag=_flag(cells, names), assumed=tuple(assumed),
+        settings=_settings(told, names, assumed), flag=_flag(cells, names), assumed=tuple(assumed),
     )  # fmt: skip
 
 

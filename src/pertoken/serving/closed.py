@@ -78,7 +78,7 @@ class _Times:
         self.pure = [0.0, *np.interp(every, sizes, pure).tolist()]
         new = min(float(moments.fresh), budget)
         chunks = np.unique(np.concatenate(([min(16.0, new)], np.geomspace(max(new / 4, 1.0), budget, POINTS // 2))))
-        self.chunks = chunks.tolist()
+        self.chunks: list[float] = chunks.tolist()
         batch, chunk = np.meshgrid(np.concatenate(([1e-6], sizes)), chunks, indexing="ij")
         each = np.minimum(chunk, new)
         prefill = Prefill(chunk / each, each, (moments.fresh - each) / 2.0)
