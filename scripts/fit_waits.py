@@ -33,7 +33,7 @@ SOURCE = "aiconfigurator-silicon-sample.csv.gz"
 # engines agree when each is fitted alone; a fit is pulled to them, so what an engine's rows do not tell is what others told
 WAITS = {
     "host_step": (1e-3, 0.5, 20.0),
-    "host_sequence": (1e-6, 5.0, 200.0),
+    "host_sequence": (1e-6, 7.0, 200.0),
     "rank_skew": (1e-6, 0.2, 5.0),
     "prompt_launch": (1e-6, 15.0, 200.0),
     "request_delay": (1e-3, 25.0, 400.0),
