@@ -155,6 +155,20 @@ def test_launches_count_where_no_graph_replays_them_and_kernels_do_not_hide_them
     assert float(total_seconds(captured.run(many))) == pytest.approx(kernels * 200e-6)
 
 
+def test_graphs_replay_prompts_on_nvidia_without_stages_or_shared_lanes() -> None:
+    d = maker.deploy()
+    profile = replace(d.profile, prompt_launch=maker.number(200e-6, "s"), prompt_graphs=True)
+    other = replace(d, profile=profile)
+    green = replace(other, accelerator=replace(d.accelerator, vendor="NVIDIA"))
+    mixed = Step((Decode(4.0, 100.0),), Prefill(1.0, 10.0, 0.0), 1.0)
+    assert float(total_seconds(green.run(mixed))) < float(total_seconds(other.run(mixed)))
+    assert green.prompt_launches_s == 0.0 < green.launches_s == other.prompt_launches_s
+    staged = replace(green, split=Split(pp=2))
+    assert staged.prompt_launches_s == staged.launches_s
+    lengths = Lengths.fixed(100, 10)
+    assert closed_run(green, lengths, 4).ttft_s < closed_run(other, lengths, 4).ttft_s
+
+
 def test_kernels_launches_are_paid_in_part() -> None:
     d = maker.deploy()
     half = replace(d, profile=replace(d.profile, launch_share=maker.number(0.5, "1")))

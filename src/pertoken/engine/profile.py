@@ -81,6 +81,8 @@ class Profile:
         Whether a request is admitted only when the cache of its whole answer is set aside; else the cache grows with it.
     of_free : bool
         What ``memory_fraction`` is a share of.
+    prompt_graphs : bool
+        Whether captured graphs replay steps with prompts too; see `Deployment.prompt_launches_s` for where.
     small : Small or None
         Policies on smaller accelerators, where they differ.
     interval : mapping of str to (float, float)
@@ -110,6 +112,7 @@ class Profile:
     chunked: bool = True
     reserves: bool = False
     of_free: bool = False
+    prompt_graphs: bool = False
     small: Small | None = None
     interval: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     extends: str = ""
@@ -145,7 +148,7 @@ _UNITS = {
     "graph_sequences": ("sequence", 1e6),
     "request_delay": ("s", 60.0),
 }
-_FLAGS = {"mixed": True, "chunked": True, "reserves": False, "of_free": False}
+_FLAGS = {"mixed": True, "chunked": True, "reserves": False, "of_free": False, "prompt_graphs": False}
 
 
 def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:

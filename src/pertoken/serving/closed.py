@@ -89,7 +89,7 @@ class _Times:
             return [np.interp(whole, batch[:, 0], column).tolist() for column in _seconds(some, batch.shape).T]
 
         self.beside = table(ops)
-        self.launches = deployment.launches_s
+        self.launches = deployment.prompt_launches_s
         if lanes > 1:
             self.shared = table([op for op in ops if op.name in SHARED])
             self.own = table([op for op in ops if op.name not in (*SHARED, "launching")])

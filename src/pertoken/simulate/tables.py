@@ -223,6 +223,7 @@ class Tabulated:
             int(drafted),
             step,
             sequence,
+            self.once(d.prompt_launches_s),
             self.once(d.launches_s),
             self.once(launch),
             int(d.profile.graph_sequences.value),
