@@ -17,6 +17,7 @@ import textwrap
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pertoken.calibrate.validate import Validation
 from pertoken.catalog import files
@@ -30,6 +31,8 @@ CROSS = re.compile(r"(<!-- cross -->\n).*?(<!-- end of cross -->)", re.DOTALL)
 ENERGY = re.compile(r"(<!-- energy -->\n).*?(<!-- end of energy -->)", re.DOTALL)
 ANSWERS = re.compile(r"(<!-- answers -->\n).*?(<!-- end of answers -->)", re.DOTALL)
 TRAFFIC = re.compile(r"(<!-- traffic -->\n).*?(<!-- end of traffic -->)", re.DOTALL)
+KERNELS = re.compile(r"(<!-- kernels -->\n).*?(<!-- end of kernels -->)", re.DOTALL)
+SPREADS = re.compile(r"(<!-- spreads -->\n).*?(<!-- end of spreads -->)", re.DOTALL)
 POSITIONS = re.compile(r"(<!-- positions -->\n).*?(<!-- end of positions -->)", re.DOTALL)
 # model, machine and format of the weights, as far as its checkpoint has another
 LONG = (
@@ -44,6 +47,17 @@ TRACES = {
     "chat": "azure-2023-conversation", "chat with long prompts": "mooncake-conversation", "code": "azure-2023-code",
     "the shape of agents": "mooncake-synthetic",
 }  # fmt: skip
+# accelerators whose efficiencies docs/calibration.md shows, and the engines' factors that differ most
+MEASURED = {"A100": "a100-sxm-80gb", "H100": "h100-sxm", "H200": "h200-sxm", "B200": "b200-sxm", "L40S": "l40s"}
+FACTORS = (
+    ("decode.fp8", "memory"), ("prefill.bf16", "compute"), ("prefill.fp8", "compute"), ("matmul.fp8", "compute"),
+    ("matmul.nvfp4", "launch"), ("experts.fp8_block", "compute"), ("experts.fp8_block", "launch"),
+    ("experts.fp8_block", "memory"), ("collective.all_reduce", "launch"),
+)  # fmt: skip
+OPERATIONS = (
+    "matmul.bf16", "matmul.fp8", "matmul.fp8_block", "matmul.nvfp4", "experts.bf16", "experts.fp8_block", "prefill.bf16",
+    "decode.bf16", "decode.fp8", "latent_decode.bf16", "collective.all_reduce",
+)  # fmt: skip
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 
 
@@ -68,6 +82,8 @@ def renewed(page: str) -> str:
         (POSITIONS, positions),
         (TRAFFIC, traffic),
         (CROSS, cross),
+        (KERNELS, kernels),
+        (SPREADS, spreads),
     ):
         page = region.sub(lambda m, made=made: f"{m[1]}{made()}{m[2]}", page)
     return BLOCK.sub(lambda m: f"```console\n$ {m['command']}\n{run(m['command'])}```", page)
@@ -113,6 +129,37 @@ def cross() -> str:
             for out in ("accelerator", "model")
         )
         lines.append(f"| {' | '.join(key)} | {any_one['rows']} | {any_one['bursts']} | {errors} |")
+    return "\n".join(lines) + "\n"
+
+
+@cache
+def efficiency(name: str) -> dict[str, Any]:
+    """What ships of one accelerator's kernels."""
+    return files.read_toml(files.ROOT / "efficiency" / f"{name}.toml")
+
+
+def kernels() -> str:
+    """Factors of engines on their kernels, a line an operation and what binds it; 1 where the pooled fit holds."""
+    shown = [MEASURED[gpu] for gpu in ("H100", "H200", "B200")]
+    lines = ["| kernel | what | vLLM (H100 / H200 / B200) | SGLang | TensorRT-LLM |", "|---|---|---|---|---|"]
+    for name, what in FACTORS:
+        group, key = name.split(".")
+        cells = []
+        for engine in ("vllm", "sglang", "trtllm"):
+            found = [efficiency(gpu) for gpu in shown]
+            values = [t["engines"].get(engine, {}).get(name, {}).get(what, 1.0) for t in found]
+            cells.append(" / ".join(f"{v:.2f}" if key in t[group] else "-" for v, t in zip(values, found, strict=True)))
+        lines.append(f"| {name.replace('.', ', ')} | {what} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def spreads() -> str:
+    """Between which shares of the fit 90% of measured rows lie, by operation and accelerator."""
+    lines = [f"| operation | {' | '.join(MEASURED)} |", f"|---|{'---:|' * len(MEASURED)}"]
+    for name in OPERATIONS:
+        found = [efficiency(gpu)["residuals"].get(name) for gpu in MEASURED.values()]
+        cells = [f"{math.exp(r['q05']):.2f} to {math.exp(r['q95']):.2f}" if r else "" for r in found]
+        lines.append(f"| {name.replace('.', ', ')} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -150,9 +150,22 @@ def test_settings_that_a_source_documents_reach_the_profile():
     assert "wait_steps" not in row(**recipe, isl="10240", osl="1024", tp="4", n_gpus="4").settings
 
 
+def test_a_source_is_known_in_any_file():
+    recipe = {"engine": "TRT-LLM", "engine_version": "1.2.0", "model": "deepseek-r1", "weight_dtype": "fp4", "gpu": "B200",
+              "n_gpus": "8", "tp": "", "dp": "8", "isl": "8192", "osl": "1024", "concurrency_or_max_batch": "128"}  # fmt: skip
+    theirs = row(**recipe | {"source": "InferenceMAX v1"})
+    assert theirs.settings["balance_steps"] == 60
+    assert theirs.settings["token_budget"] == 8192 + 128 + 64
+    assert theirs.input == "uniform:6554-8192"
+    mine = row(**recipe)  # negative control: no recipe is known of another source
+    assert "balance_steps" not in mine.settings
+    assert mine.input == "8192"
+    assert row(source="InferenceX", notes="random_range_ratio 0.5").input == "uniform:512-1024"
+
+
 def test_every_rule_of_settings_has_a_source_and_is_read():
-    figures = {"kv", "budget_past_input", *SETTINGS}
+    figures = {"kv", "budget_past_input", "range_ratio", *SETTINGS}
     for rule in NAMES.settings:
         assert {"note", "title", "url", "read"} <= set(rule)
         assert set(rule) & figures, rule
-        assert set(rule) <= {*COLUMNS, *figures, "note", "title", "url", "read"}, rule
+        assert set(rule) <= {*COLUMNS, "who", *figures, "note", "title", "url", "read"}, rule

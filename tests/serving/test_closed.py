@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pertoken.engine.deployment import Deployment
+from pertoken.engine.parallel import Split
 from pertoken.engine.roofline import total_seconds
 from pertoken.engine.step import Decode, Prefill, Step
 from pertoken.errors import PertokenError
@@ -14,6 +16,7 @@ from pertoken.serving.closed import closed_run
 from pertoken.serving.lengths import Lengths
 from pertoken.serving.operating import at_concurrency
 from pertoken.serving.steady import least_finished, steady
+from pertoken.sources import Sourced
 from tests import maker
 
 
@@ -76,12 +79,32 @@ def test_a_lone_client_waits_for_the_delay_outside_the_engine_and_the_engine_doe
     assert closed_run(later, lengths, 1).tpot_s == pytest.approx(closed_run(d, lengths, 1).tpot_s, rel=1e-9)
 
 
-def test_unequal_delays_take_equal_requests_out_of_step() -> None:
-    d = maker.deploy()
-    later = replace(d, profile=replace(d.profile, request_delay=maker.number(0.05, "s")))
-    lengths = Lengths.fixed(500, 200)
-    together, apart = closed_run(d, lengths, 16, 100), closed_run(later, lengths, 16, 100)
-    assert apart.ttft_s - 0.05 < 0.7 * together.ttft_s
+def lanes(count: int, **changes: Sourced) -> Deployment:
+    """Data-parallel lanes that share one set of experts."""
+    d = maker.deploy(maker.moe(), split=Split(ep=count, dp=count))
+    return replace(d, profile=replace(d.profile, **changes))
+
+
+def test_lanes_that_share_experts_take_their_steps_together() -> None:
+    lengths = Lengths(np.full(64, 4000.0), np.linspace(50, 350, 64))
+    d = lanes(4)
+    step = float(total_seconds(d.run(Step((Decode(1.0, 4200.0),)))))
+    prompt = float(total_seconds(d.run(Step((), Prefill(1.0, 4000.0, 0.0), 1.0))))
+    found = closed_run(d, lengths, 4, 100)
+    # one request a lane: each answer is held up by the prompts of the three others, whose experts see a fourth of the tokens
+    assert step + 3 * 0.25 * prompt / 200 < found.tpot_s < step + 3 * 1.05 * prompt / 200
+    alone = maker.deploy(split=Split(dp=4))
+    assert closed_run(alone, lengths, 4, 100).tpot_s == pytest.approx(closed_run(alone, lengths, 1, 100).tpot_s)
+
+
+def test_lanes_wait_for_one_another_s_prompts() -> None:
+    lengths = Lengths(np.full(64, 300.0), np.linspace(200, 1400, 64))
+    often, rarely = (closed_run(lanes(4, balance_steps=maker.number(n, "step")), lengths, 16, 20) for n in (0, 40))
+    wait = (rarely.ttft_s - often.ttft_s) / often.tpot_s
+    assert 12 < wait < 28  # half of the steps between two openings, less where all have a prompt
+    together = Lengths.fixed(300, 200)
+    burst = [closed_run(lanes(4, balance_steps=maker.number(n, "step")), together, 4, 1).ttft_s for n in (0, 40)]
+    assert burst[0] == burst[1]  # all lanes have a prompt, or none has an answer to wait beside
 
 
 def test_prompts_wait_for_looks_and_for_one_another() -> None:
@@ -130,6 +153,20 @@ def test_launches_count_where_no_graph_replays_them_and_kernels_do_not_hide_them
     few, many = Step((Decode(8.0, 100.0),)), Step((Decode(9.0, 100.0),))
     assert float(total_seconds(captured.run(few))) == float(total_seconds(bare.run(few)))
     assert float(total_seconds(captured.run(many))) == pytest.approx(kernels * 200e-6)
+
+
+def test_graphs_replay_prompts_on_nvidia_without_stages_or_shared_lanes() -> None:
+    d = maker.deploy()
+    profile = replace(d.profile, prompt_launch=maker.number(200e-6, "s"), prompt_graphs=True)
+    other = replace(d, profile=profile)
+    green = replace(other, accelerator=replace(d.accelerator, vendor="NVIDIA"))
+    mixed = Step((Decode(4.0, 100.0),), Prefill(1.0, 10.0, 0.0), 1.0)
+    assert float(total_seconds(green.run(mixed))) < float(total_seconds(other.run(mixed)))
+    assert green.prompt_launches_s == 0.0 < green.launches_s == other.prompt_launches_s
+    staged = replace(green, split=Split(pp=2))
+    assert staged.prompt_launches_s == staged.launches_s
+    lengths = Lengths.fixed(100, 10)
+    assert closed_run(green, lengths, 4).ttft_s < closed_run(other, lengths, 4).ttft_s
 
 
 def test_kernels_launches_are_paid_in_part() -> None:

@@ -18,9 +18,10 @@ COLUMNS = (
     "tpot_ms", "notes",
 )  # fmt: skip
 NEEDED = ("model", "gpu", "n_gpus")
+WHO = ("source", "url_or_repo_path", "notes")
 SETTINGS = (
     "mixed", "host_step", "host_sequence", "token_budget", "max_sequences", "memory_fraction", "graph_sequences", "look_steps",
-    "wait_steps", "prompt_launch", "expert_kernels",
+    "wait_steps", "balance_steps", "prompt_launch", "expert_kernels",
 )  # fmt: skip
 METRICS = ("ttft", "tpot", "throughput", "energy")
 UNITS = {"ttft": "s", "tpot": "s", "throughput": "token/s", "energy": "J/output token"}
@@ -142,10 +143,16 @@ def states_enough(cells: Mapping[str, str], names: Names) -> bool:
 
 
 def _matches(rule: Mapping[str, Any], cells: Mapping[str, str]) -> bool:
-    """Whether every column that a rule names holds one of the rule's words, or is one of its numbers."""
-    wanted = {key: words if isinstance(words, list) else [words] for key, words in rule.items() if key in COLUMNS}
+    """Whether every column that a rule names holds one of the rule's words, or is one of its numbers.
+
+    ``who`` stands for the columns that tell whose row it is.
+    """
+    told = {**cells, "who": " ".join(cells.get(key, "") for key in WHO)}
+    wanted = {
+        key: words if isinstance(words, list) else [words] for key, words in rule.items() if key in (*COLUMNS, "who")
+    }
     return bool(wanted) and all(
-        any(_holds(cells.get(key, "").lower(), word) for word in words) for key, words in wanted.items()
+        any(_holds(told.get(key, "").lower(), word) for word in words) for key, words in wanted.items()
     )
 
 
@@ -159,16 +166,26 @@ def _dataset(cells: Mapping[str, str], names: Names) -> Mapping[str, Any] | None
     return next((rule for rule in names.datasets if _matches(rule, cells)), None)
 
 
+def _range(cells: Mapping[str, str], names: Names, assumed: list[str]) -> float:
+    """Share of the stated lengths from which a row's are uniform, as it or its source says; 1 where they are fixed."""
+    if found := _RANGE.search(cells.get("notes", "")):
+        return float(found[1])
+    for rule in names.settings:
+        if "range_ratio" in rule and _matches(rule, cells):
+            assumed.append(str(rule["note"]))
+            return float(rule["range_ratio"])
+    return 1.0
+
+
 def _lengths(cells: Mapping[str, str], names: Names, assumed: list[str]) -> tuple[str, str]:
     """Input and output lengths as texts."""
     found = {key: number(cells, key, 1, 1e9, "tokens") for key in ("isl", "osl")}
     given = _dataset(cells, names)
     notes = cells.get("notes", "")
-    ratio = _RANGE.search(notes)
     if found["isl"] and found["osl"]:
-        if not ratio:
+        low = _range(cells, names, assumed)
+        if low == 1.0:
             return f"{found['isl']:.0f}", f"{found['osl']:.0f}"
-        low = float(ratio[1])
         return tuple(f"uniform:{max(1.0, low * v):.0f}-{v:.0f}" for v in (found["isl"], found["osl"]))  # type: ignore[return-value]
     if given is not None and "input" not in given:
         raise Refused(f"the data set's mean input length is not documented ({given['note']})", "unstated")
@@ -308,6 +325,9 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     if not count:
         raise Refused("n_gpus is not stated", "unstated")
     assumed: list[str] = []
+    told = cells | {
+        "engine": f"{cells['engine']} {engine_of(cells['engine'].lower(), names.engines)}"
+    }  # by either name
     metric = metric_of(cells["metric"], names.metrics, names.metric_words)
     measured = _measured(cells, metric, count)
     if "throughput" in measured and "counts" not in metric:
@@ -316,7 +336,7 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     first, second = _lengths(cells, names, assumed)
     split = {key: value for key in ("tp", "pp", "ep", "dp") if (value := whole(cells, key))}
     split = split if "tp" in split else split_of(cells["notes"], count) | split
-    model, weights, kv = _served(cells, names, assumed)
+    model, weights, kv = _served(told, names, assumed)
     goals = next(((r["ttft_s"], r["tpot_s"]) for r in names.datasets if _matches(r, cells) and "ttft_s" in r), None)
     server = "scenario=Server" in cells["notes"] or "scenario=Interactive" in cells["notes"]
     return Row(
@@ -326,7 +346,7 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
         counts=str(metric.get("counts", "output")), goals=goals if goals and server else (math.inf, math.inf),
         power_share=optional(_TDP, cells["notes"]), watts=watts(cells["notes"], count),
         latency_s=optional(_LATENCY, cells["notes"]), requests=_run(cells, names),
-        settings=_settings(cells, names, assumed), flag=_flag(cells, names), assumed=tuple(assumed),
+        settings=_settings(told, names, assumed), flag=_flag(cells, names), assumed=tuple(assumed),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from pertoken.hardware.accelerator import Accelerator, accelerator_from_dict
 
 Entry = TypeVar("Entry")
 OLDER = 2.0  # interval of versions older than any described over theirs, in logarithms: assumed
-SLOTS = "l40s"  # measured over PCIe slots of one host
+SLOTS = "rtx-pro-6000-server"  # measured over PCIe slots of one host
 REFERENCE = "h100-sxm"  # measured most thoroughly, so it stands in for what the others lack
 # the measured accelerator whose kernels resemble most those of a family nobody measured
 _NEAREST = {
@@ -159,6 +159,6 @@ def chooser(accelerator: Accelerator, profile: Profile | None = None, own: Calib
     # what tells one engine's kernels from another's was measured on NVIDIA's and holds for no one else's
     engines = profile.kernels if profile and (kernels or accelerator.vendor.lower() == "nvidia") else ()
     fallback = None if nearest == REFERENCE else load_efficiency(REFERENCE)
-    links = load_efficiency(SLOTS) if accelerator.in_slots and nearest not in (accelerator.name, SLOTS) else None
+    links = load_efficiency(SLOTS) if accelerator.in_slots and nearest != SLOTS else None
     scale = own.scale if own else None
     return Chooser(load_efficiency(nearest), fallback, notes, engines, accelerator, links, kernels, scale)

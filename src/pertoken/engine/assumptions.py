@@ -42,6 +42,8 @@ def assumptions(d: Deployment, given: Container[str]) -> list[str]:
         if profile.of_free
         else f"the engine uses {share}, {format_bytes(d.workspace_bytes)} of it for {work}"
     )
+    if d.launches_s and not d.prompt_launches_s:
+        found.append(f"captured graphs replay steps with prompts too, {profile.title}'s default on NVIDIA accelerators")
     if profile.reserves:
         found.append("a request is admitted when the cache of its whole answer is free, whose length the engine knows")
     found += [*_waits(d), f"{format_seconds(LAUNCH_S)} to launch a small kernel"]
@@ -67,7 +69,8 @@ def _waits(d: Deployment) -> list[str]:
     by_origin: dict[str, list[str]] = {}
     for name, what in _WAITS:
         time = getattr(d.profile, name)
-        if time.value and (name != "rank_skew" or d.split.tp > 1):
+        idle = {"rank_skew": d.split.tp == 1, "prompt_launch": not d.prompt_launches_s}.get(name, False)
+        if time.value and not idle:
             by_origin.setdefault(time.note, []).append(f"{format_seconds(time.value)} {what}")
     if not by_origin:
         return [f"{d.profile.title} adds no time to its kernels"]

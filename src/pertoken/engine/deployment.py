@@ -130,13 +130,23 @@ class Deployment:
         """Counts and seconds of every operation in one step of one lane."""
         plan = self.plan
         found = micro_batched(plan, step) if self.overlap != "none" else [t for op in plan for t in op.at(step)]
-        return found + launching(step, found, self._launches_s, self.profile.graph_sequences.value)
+        seconds = self.prompt_launches_s if step.prefill else self.launches_s
+        return found + launching(step, found, seconds, self.profile.graph_sequences.value)
 
     @cached_property
-    def _launches_s(self) -> float:
+    def launches_s(self) -> float:
         """Launching every operation of a forward pass one by one [s]."""
         kernels = sum(op.count * op.launches for op in self.plan if op.group != "host")
         return kernels * self.profile.prompt_launch.value
+
+    @cached_property
+    def prompt_launches_s(self) -> float:
+        """The same in steps that hold prompts [s].
+
+        None where captured graphs replay them: on NVIDIA accelerators, without pipeline stages or lanes that share experts.
+        """
+        able = self.accelerator.vendor == "NVIDIA" and self.split.pp == 1 and self.split.pool == 1
+        return 0.0 if able and self.profile.prompt_graphs else self.launches_s
 
     def _block_bytes(self, block: Block) -> float:
         """Weight bytes of one layer on one rank [byte]."""

@@ -67,6 +67,8 @@ class Profile:
         Most decoding sequences of a step that a captured graph replays [sequence].
     look_steps, wait_steps : Sourced
         Steps between looks for new requests, 1 in most engines, and steps for which prompts wait for others [step].
+    balance_steps : Sourced
+        Steps for which prompts wait until all data-parallel lanes that share experts have one [step].
     expert_kernels : Sourced
         Kernels that the host launches for the routed experts of a layer; fewer where one call fuses them [kernel].
     request_delay : Sourced
@@ -79,6 +81,8 @@ class Profile:
         Whether a request is admitted only when the cache of its whole answer is set aside; else the cache grows with it.
     of_free : bool
         What ``memory_fraction`` is a share of.
+    prompt_graphs : bool
+        Whether captured graphs replay steps with prompts too; see `Deployment.prompt_launches_s` for where.
     small : Small or None
         Policies on smaller accelerators, where they differ.
     interval : mapping of str to (float, float)
@@ -102,11 +106,13 @@ class Profile:
     request_delay: Sourced
     look_steps: Sourced = ONE_STEP
     wait_steps: Sourced = NO_STEPS
+    balance_steps: Sourced = NO_STEPS
     expert_kernels: Sourced = ONE_BY_ONE
     mixed: bool = True
     chunked: bool = True
     reserves: bool = False
     of_free: bool = False
+    prompt_graphs: bool = False
     small: Small | None = None
     interval: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     extends: str = ""
@@ -142,7 +148,7 @@ _UNITS = {
     "graph_sequences": ("sequence", 1e6),
     "request_delay": ("s", 60.0),
 }
-_FLAGS = {"mixed": True, "chunked": True, "reserves": False, "of_free": False}
+_FLAGS = {"mixed": True, "chunked": True, "reserves": False, "of_free": False, "prompt_graphs": False}
 
 
 def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:
@@ -162,8 +168,8 @@ def profile_from_dict(table: Mapping[str, Any], where: str) -> Profile:
         key: read_number(table.get(key), unit, sources, f"{where}: {key}", high, zero=key in MAY_BE_ZERO)
         for key, (unit, high) in _UNITS.items()
     } | {
-        key: read_number(table[key], "step", sources, f"{where}: {key}", 1e6, zero=key == "wait_steps")
-        for key in ("look_steps", "wait_steps")
+        key: read_number(table[key], "step", sources, f"{where}: {key}", 1e6, zero=key != "look_steps")
+        for key in ("look_steps", "wait_steps", "balance_steps")
         if key in table
     }
     flags = {key: table.get(key, default) for key, default in _FLAGS.items()}

@@ -88,7 +88,7 @@ class Lane:
     ) -> None:
         self.deployment, self.moments, self.y, self.pace = deployment, moments, finished, pace
         profile = deployment.profile
-        self.apart, self.launches = not profile.mixed, deployment._launches_s
+        self.apart, self.launches = not profile.mixed, deployment.prompt_launches_s
         self.decoding = finished * moments.decoded  # sequences that decode in the mean step
         beside = 0.0 if self.apart else self.decoding * moments.width
         self.budget = np.maximum(profile.token_budget.value - beside, 1.0)

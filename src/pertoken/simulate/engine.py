@@ -290,9 +290,9 @@ def decode_steps(q: Requests, lane: Lane, c: Costs, p: Policy, most: int, until:
     first = int(c.v[k + 2]) + per * context
     growth = per * more
     wait = 0
-    if n > c.captured and first < c.launches:
+    if n > c.captured and first < c.eager:
         # the launches take as long whatever the context, until kernels take longer
-        wait = c.launches - first
+        wait = c.eager - first
         steps = min(steps, (wait + growth - 1) // growth) if growth > 0 else steps
         growth = 0
     if steps > 1:

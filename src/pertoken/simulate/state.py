@@ -86,7 +86,8 @@ class Costs(NamedTuple):
     drafted: int  # whether prompts pass a draft model
     host_step: int
     host_sequence: int
-    launches: int  # launching all operations one by one
+    launches: int  # launching all operations one by one, in steps that hold prompts
+    eager: int  # and in others
     prompt_launch: int  # attention of prompts, whatever their number
     captured: int
     active: float  # [J/tick]
