@@ -58,9 +58,7 @@ LEAST_ROWS = 8  # of a cell that teaches
 LEAST_BUSY = 5  # of a cell above `MOST` that counts in its interval
 MOST = 128  # in flight in a lane, of rows that teach
 TTFT_WEIGHT = 0.5
-PULL = (
-    0.3  # weight of the pull towards where every engine's fit begins: what all engines share holds where rows are few
-)
+PULL = 0.3  # weight of the pull towards where every fit begins, over a wait's relative change
 NEAR = 0.15  # log error up to which a row counts in full; far beyond it a row counts for nothing (a stall, another setting)
 SPREAD = (np.arange(40) + 0.5) / 40  # quantiles by which every cell counts the same
 
