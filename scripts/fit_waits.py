@@ -51,7 +51,7 @@ PLAN: dict[str, list[tuple[str, tuple[str, ...]]]] = {
 }  # fmt: skip
 # predicted, but no teacher: slower by 10 to 17 ms a step than its kernels, whatever the batch, so not by a wait
 STRANGE = {("vllm", "qwen3-235b-a22b")}
-SERIAL = ("vllm",)  # before asynchronous scheduling
+SERIAL = {"vllm-0.12": 2.0, "trtllm-1.0": 1.0}  # [ms], before the next step was scheduled beside this one
 ROWS_A_CELL = 7
 ROUNDS = 7
 LEAST_ROWS = 8  # of a cell that teaches
@@ -134,9 +134,12 @@ def sample(rows: list[Taught]) -> list[Taught]:
 
 def starts(engine: str) -> np.ndarray:
     """Where the fit of an engine begins: its host takes 1 to 4 ms a step (docs/method.md) unless the next step overlaps it."""
-    found = np.array([WAITS[name][1] for name, _ in PLAN[engine]])
-    found[[name == "host_step" and engine in SERIAL for name, _ in PLAN[engine]]] = 2.0
-    return found
+    return np.array(
+        [
+            next((SERIAL[profile] for profile in only if profile in SERIAL and name == "host_step"), WAITS[name][1])
+            for name, only in PLAN[engine]
+        ]
+    )
 
 
 def fit(engine: str, rows: list[Taught], start: np.ndarray, rounds: int) -> np.ndarray:
