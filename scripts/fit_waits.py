@@ -51,16 +51,14 @@ PLAN: dict[str, list[tuple[str, tuple[str, ...]]]] = {
 }  # fmt: skip
 # predicted, but no teacher: slower by 10 to 17 ms a step than its kernels, whatever the batch, so not by a wait
 STRANGE = {("vllm", "qwen3-235b-a22b")}
-SERIAL = ("vllm",)  # before asynchronous scheduling
+SERIAL = {"vllm-0.12": 2.0, "trtllm-1.0": 1.0}  # [ms], before the next step was scheduled beside this one
 ROWS_A_CELL = 7
 ROUNDS = 7
 LEAST_ROWS = 8  # of a cell that teaches
 LEAST_BUSY = 5  # of a cell above `MOST` that counts in its interval
 MOST = 128  # in flight in a lane, of rows that teach
 TTFT_WEIGHT = 0.5
-PULL = (
-    0.3  # weight of the pull towards where every engine's fit begins: what all engines share holds where rows are few
-)
+PULL = 0.3  # weight of the pull towards where every fit begins, over a wait's relative change
 NEAR = 0.15  # log error up to which a row counts in full; far beyond it a row counts for nothing (a stall, another setting)
 SPREAD = (np.arange(40) + 0.5) / 40  # quantiles by which every cell counts the same
 
@@ -136,9 +134,12 @@ def sample(rows: list[Taught]) -> list[Taught]:
 
 def starts(engine: str) -> np.ndarray:
     """Where the fit of an engine begins: its host takes 1 to 4 ms a step (docs/method.md) unless the next step overlaps it."""
-    found = np.array([WAITS[name][1] for name, _ in PLAN[engine]])
-    found[[name == "host_step" and engine in SERIAL for name, _ in PLAN[engine]]] = 2.0
-    return found
+    return np.array(
+        [
+            next((SERIAL[profile] for profile in only if profile in SERIAL and name == "host_step"), WAITS[name][1])
+            for name, only in PLAN[engine]
+        ]
+    )
 
 
 def fit(engine: str, rows: list[Taught], start: np.ndarray, rounds: int) -> np.ndarray:

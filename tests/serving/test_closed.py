@@ -93,6 +93,7 @@ def test_lanes_that_share_experts_take_their_steps_together() -> None:
     found = closed_run(d, lengths, 4, 100)
     # one request a lane: each answer is held up by the prompts of the three others, whose experts see a fourth of the tokens
     assert step + 3 * 0.25 * prompt / 200 < found.tpot_s < step + 3 * 1.05 * prompt / 200
+    assert closed_run(d, lengths, 2, 100).requests == 100  # of each of the two lanes that have any
     alone = maker.deploy(split=Split(dp=4))
     assert closed_run(alone, lengths, 4, 100).tpot_s == pytest.approx(closed_run(alone, lengths, 1, 100).tpot_s)
 
@@ -104,6 +105,9 @@ def test_lanes_wait_for_one_another_s_prompts() -> None:
     assert 12 < wait < 28  # half of the steps between two openings, less where all have a prompt
     together = Lengths.fixed(300, 200)
     burst = [closed_run(lanes(4, balance_steps=maker.number(n, "step")), together, 4, 1).ttft_s for n in (0, 40)]
+    apart = lanes(4, balance_steps=maker.number(40, "step"))
+    apart = replace(apart, profile=replace(apart.profile, mixed=False))
+    assert np.isfinite(closed_run(apart, lengths, 16, 20).ttft_s)
     assert burst[0] == burst[1]  # all lanes have a prompt, or none has an answer to wait beside
 
 

@@ -325,9 +325,7 @@ def read_row(line: int, raw: Mapping[str, object], names: Names) -> Row:
     if not count:
         raise Refused("n_gpus is not stated", "unstated")
     assumed: list[str] = []
-    told = cells | {
-        "engine": f"{cells['engine']} {engine_of(cells['engine'].lower(), names.engines)}"
-    }  # by either name
+    told = cells | {"engine": f"{cells['engine']} {engine_of(cells['engine'].lower(), names.engines)}"}
     metric = metric_of(cells["metric"], names.metrics, names.metric_words)
     measured = _measured(cells, metric, count)
     if "throughput" in measured and "counts" not in metric:

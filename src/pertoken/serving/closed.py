@@ -53,7 +53,7 @@ class Closed:
     seconds : float
         From the first request sent to the last answered [s].
     requests : float
-        Requests of one lane.
+        Requests of one lane that has any.
     input, output : float
         Mean lengths drawn [token].
     """
@@ -179,8 +179,8 @@ class _Run:
         if not self.balance:
             return not any(self.ends) or self.step >= self.due
         passed = self.step - self.taken
-        self.due = self.taken + math.ceil(passed / self.balance) * self.balance
-        return len(able) == len(self.queues) or not all(self.ends) or (passed > 0 and self.step >= self.due)
+        self.due = self.taken + max(1, math.ceil(passed / self.balance)) * self.balance
+        return len(able) == len(self.queues) or not all(self.ends) or self.step >= self.due
 
     def _decode(self, able: bool) -> None:
         """Steps of decoding alone, until one ends, one arrives that can be served, or what waits is due."""
@@ -275,4 +275,4 @@ def closed_run(deployment: Deployment, lengths: Lengths, in_flight: float, round
     own = outputs > 1.0
     tpot = float(((state.last - state.first)[own] / (outputs[own] - 1.0)).mean()) if own.any() else float("nan")
     ttft = float((state.first - state.sent).mean())
-    return Closed(ttft, tpot, state.clock, total / together, float(inputs.mean()), float(outputs.mean()))
+    return Closed(ttft, tpot, state.clock, total / min(together, mine), float(inputs.mean()), float(outputs.mean()))
