@@ -56,27 +56,16 @@ class Simulation:
         """Whether the run, or the search for its rate, was ended early."""
         return self.records.partial or bool(self.highest and math.isinf(self.highest.within))
 
-    @property
-    def each(self) -> dict[str, Any]:
-        """Tokens, dollars (without idle time) and joules of each request that was answered."""
-        r, b, done = self.records, self.billed, self.records.done
-        return {
-            "input": r.traffic.input[done], "cached": r.hit[done], "output": r.traffic.output[done],
-            "usd": b.usd[done].sum(axis=1), "joules": b.joules[done].sum(axis=1),
-        }  # fmt: skip
-
     @cached_property
     def document(self) -> dict[str, Any]:
         """All but single requests, SI units; latencies in seconds, money in dollars."""
         r, b = self.records, self.billed
-        done = int(r.done.sum())
-        tokens = r.tokens
-        joules = np.nansum(b.joules, axis=0) if b.draw else np.full(2, np.nan)
+        done, tokens, joules, usd = r.answered, r.tokens, b.joules_sums, b.usd_sums
         inputs = tokens["input"] + tokens["cached"]
         found = {
             "partial": self.partial,
             **({"max_rate": vars(self.highest)} if self.highest else {}),
-            "requests": {"sent": r.traffic.size, "answered": done, "refused": r.refused},
+            "requests": {"sent": r.sent, "answered": done, "refused": r.refused},
             "seconds": r.end,
             "rate": {
                 "answered_per_s": done / r.end if r.end else 0.0,
@@ -85,8 +74,9 @@ class Simulation:
                 "goodput_per_s": r.goodput(self.goals),
                 "goals": {"ttft_s": self.goals.ttft, "tpot_s": self.goals.tpot},
             },
-            **{f"{name}_s": r.percentiles(getattr(r, name)) for name in LATENCIES},
-            "per_request": {name: r.percentiles(values) for name, values in self.each.items()},
+            **{f"{name}_s": r.spread(name) for name in LATENCIES},
+            "per_request": b.spread,
+            **({"percentile_error": r.error} if r.error else {}),
             "utilisation": r.utilisation,
             "batch": float(np.average(r.timeline.batch)) if r.timeline.batch.size else 0.0,
             "kv_occupancy": float(np.average(r.timeline.kv)) if r.timeline.kv.size else 0.0,
@@ -94,8 +84,8 @@ class Simulation:
             "tokens": tokens,
             "per_million": b.per_million,
             "bill": {
-                "usd": b.bill, "input_usd": float(b.usd[:, 0].sum()), "cached_usd": float(b.usd[:, 1].sum()),
-                "output_usd": float(b.usd[:, 2].sum()), "idle_usd": b.idle_usd, "residual": b.residual,
+                "usd": b.bill, "input_usd": float(usd[0]), "cached_usd": float(usd[1]), "output_usd": float(usd[2]),
+                "idle_usd": b.idle_usd, "residual": b.residual,
                 "accelerator_s": r.paid_accelerator_s, "idle_share": b.idle_share,
             },
             "accelerator_s": r.accelerator_s,
@@ -142,6 +132,8 @@ class Simulation:
             if not r.partial:
                 ended = "search was ended early; a higher rate may meet the goals too"
             lines.insert(0, f"PARTIAL: the {ended}")
+        if d.get("percentile_error"):
+            lines[-1:-1] = [f"streamed: percentiles to {d['percentile_error']:.1%}, all else exact"]
         if self.highest:
             lines += [*self._highest(self.highest), ""]
         lines += [*self._requests(d), "", *self._service(d)]
@@ -252,13 +244,18 @@ class Simulation:
 
     def columns(self) -> dict[str, Any]:
         """Records of single requests, one array a column."""
-        r, b = self.records, self.billed
-        return {
-            "arrival_s": r.arrival, "first_token_s": r.first, "finish_s": r.last, "input": r.traffic.input,
-            "cached": r.hit, "output": r.traffic.output, "preempted": r.again, "lane": r.where,
-            "input_usd": b.usd[:, 0], "cached_usd": b.usd[:, 1], "output_usd": b.usd[:, 2],
-            "usd": b.usd.sum(axis=1), "joules": b.joules.sum(axis=1),
-        }  # fmt: skip
+        return columns(self.billed)
+
+
+def columns(b: Billed) -> dict[str, Any]:
+    """Records of single requests, one array a column."""
+    r = b.records
+    return {
+        "arrival_s": r.arrival, "first_token_s": r.first, "finish_s": r.last, "input": r.traffic.input,
+        "cached": r.hit, "output": r.traffic.output, "preempted": r.again, "lane": r.where,
+        "input_usd": b.usd[:, 0], "cached_usd": b.usd[:, 1], "output_usd": b.usd[:, 2],
+        "usd": b.usd.sum(axis=1), "joules": b.joules.sum(axis=1),
+    }  # fmt: skip
 
 
 def _goal(seconds: float) -> str:

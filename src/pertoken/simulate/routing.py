@@ -177,6 +177,7 @@ def serve(
     up: Array,
     since: Array,
     paid: Array,
+    before: int,
     begin: int,
     end: int,
 ) -> None:
@@ -188,6 +189,8 @@ def serve(
         Lane of each request, written; a request whose entry is not NONE is none of the router's business.
     up, since, paid : ndarray
         Of each replica: when it is ready, since when it is paid for, and what was paid for before [tick].
+    before : int
+        Requests that came before those that are held.
     """
     for i in range(begin, end):
         if where[i] != NONE:
@@ -200,7 +203,7 @@ def serve(
         if len(lanes.z) == 1:
             r = 0
         elif s.route == 0:
-            r = round_robin(lanes, up, now, s.per_replica, i % len(lanes.z))
+            r = round_robin(lanes, up, now, s.per_replica, (before + i) % len(lanes.z))
         elif s.route == 1:
             r = least_loaded(lanes, up, now, s.per_replica)
         else:

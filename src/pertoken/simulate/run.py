@@ -16,6 +16,7 @@ from pertoken.money.energy import Draw
 from pertoken.simulate.accepting import BITS, GRAIN, accept_of
 from pertoken.simulate.cache import tails
 from pertoken.simulate.compiled import COMPILED, boxed
+from pertoken.simulate.drawn import Source
 from pertoken.simulate.records import Records
 from pertoken.simulate.routing import ROUTES, Scale, catch_up, idle, serve
 from pertoken.simulate.state import (
@@ -43,6 +44,7 @@ TICK = 1e-12  # s; longer where traffic or service would not fit 62 bits
 MOST_LANES = 4096
 SLICE = 8_000  # requests between two looks at progress; few enough to stay near the processor
 SMALL = 2_000  # and where nothing is compiled
+LATER, TOO_LARGE = -2, -3  # in place of a lane: follows another request; refused
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,9 @@ class Cluster:
                 raise PertokenError(f"--{flag} is {value:g}; it must be from {low:g} to {high:g}")
 
 
-def capacity(deployment: Deployment, traffic: Traffic, block: int) -> int:
+def capacity(deployment: Deployment, traffic: Traffic | Source, block: int) -> int:
     """KV blocks of one lane; a token takes what it takes on average at the mean request's length."""
-    mean = float(traffic.input.mean() + traffic.output.mean() / 2.0)
+    mean = traffic.extent.mean
     each = float(deployment.sequence_bytes(mean)) / mean
     if each <= 0:
         return 1 << 40
@@ -136,15 +138,15 @@ class Run:
     def __init__(
         self,
         deployment: Deployment,
-        traffic: Traffic,
+        traffic: Traffic | Source,
         cluster: Cluster,
         draw: Draw | None,
         tick: float,
         ready: bool = False,
     ) -> None:
         self.deployment, self.traffic, self.cluster, self.tick = deployment, traffic, cluster, tick
-        total = traffic.input.astype(np.int64) + traffic.output
-        longest, limit = int(total.max()), deployment.model.context_limit
+        e, self.first, self.done = traffic.extent, 0, 0
+        longest, limit = e.longest, deployment.model.context_limit
         if longest > limit:
             raise PertokenError(
                 f"the longest request has {longest:,} tokens of input and output, and {deployment.model.name} takes at most"
@@ -153,24 +155,17 @@ class Run:
         deployment.check_fit(1.0)
         self.policy = self._policy(ready)
         p = self.policy
-        most_grown = traffic.input + (traffic.output.astype(np.int64) - 1) * p.grow // p.grain  # no draft ever accepted
-        self.refused = np.flatnonzero(-(-most_grown // cluster.block) > p.capacity)
-        if self.refused.size and traffic.closed:
+        most_grown = self._begin()
+        if self.refused and traffic.closed:
             deployment.check_fit(float(longest))
         budget = self.policy.budget
-        most = budget if self.policy.chunked else max(budget, int(traffic.input.max() + traffic.output.max()))
-        most = min(most, int(min(total.sum(), 1 << 26)))
-        reach = Reach(p.slots, most + p.slots * p.width, int(most_grown.max()) + 1, p.width, p.grain)
+        most = budget if self.policy.chunked else max(budget, e.input + e.output)
+        most = min(most, int(min(e.inputs + e.outputs, 1 << 26)))
+        reach = Reach(p.slots, most + p.slots * p.width, most_grown + 1, p.width, p.grain)
         self.costs: Costs = Tabulated(deployment, reach, tick, draw).costs()
-        self.requests = self._requests()
         hashes = int(np.max(self.requests.chain)) + 1
         lanes = cluster.replicas * deployment.split.lanes
-        self.lanes: Lane = make_lanes(lanes, self.policy, int(traffic.output.max()), hashes)
-        self.done = 0
-        where = np.full(traffic.size, NONE, dtype=np.int32)
-        where[np.isnan(traffic.arrival)] = -2
-        where[self.refused] = -3
-        self.where = boxed(where)
+        self.lanes: Lane = make_lanes(lanes, self.policy, e.output, hashes)
         on = cluster.least if cluster.crowd else cluster.replicas
         up = np.where(np.arange(cluster.replicas) < on, 0, NEVER)
         self.up, self.since, self.paid = boxed(up), boxed(0 * up), boxed(0 * up)
@@ -178,6 +173,24 @@ class Run:
             ROUTES.index(cluster.route), deployment.split.lanes, on, cluster.crowd, round(cluster.start_s / tick),
             round(cluster.patience_s / tick),
         )  # fmt: skip
+
+    def _begin(self) -> int:
+        """Take the requests in; the most that the context of one grows to [token]."""
+        assert isinstance(self.traffic, Traffic)
+        self.held = self.traffic
+        self.requests = self._requests(self.held)
+        where, grown = self._places(self.held)
+        self.where, self.refused = boxed(where), int((where == TOO_LARGE).sum())
+        return int(grown.max())
+
+    def _places(self, t: Traffic) -> tuple[Array, Array]:
+        """Lane of each request, or why a router does not choose one, and what contexts grow to [token]."""
+        p = self.policy
+        grown = t.input + (t.output.astype(np.int64) - 1) * p.grow // p.grain  # no draft ever accepted
+        where = np.full(t.size, NONE, dtype=np.int32)
+        where[np.isnan(t.arrival)] = LATER
+        where[-(-grown // self.cluster.block) > p.capacity] = TOO_LARGE
+        return where, grown
 
     def _policy(self, ready: bool) -> Policy:
         """What the engine's profile and the cluster say of a step."""
@@ -197,8 +210,7 @@ class Run:
                 f"a request has priority {int(t.level.max())}, and there are {c.priorities} levels from 0; raise --priorities"
             )
         p, held = d.profile, capacity(d, t, c.block)
-        longest = int((t.input.astype(np.int64) + t.output).max())
-        budget = int(min(p.token_budget.value, max(1 << 20, longest)))
+        budget = int(min(p.token_budget.value, max(1 << 20, t.extent.longest)))
         drafts = d.drafts if isinstance(d, Drafted) else 0
         slots = int(min(p.max_sequences.value, max(1, held), t.size, max(1, budget // (1 + drafts))))
         grain = GRAIN if drafts else 1
@@ -206,12 +218,12 @@ class Run:
             budget, slots, c.block, held, int(p.mixed or ready), int(p.chunked), max(1, int(p.look_steps.value)),
             int(p.wait_steps.value), c.priorities, int(c.prefix_cache),
             t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(ready), 1 + drafts,
-            round(c.accepted * grain), grain, c.block * grain, RING + ring_of(int(t.output.max())),
+            round(c.accepted * grain), grain, c.block * grain, RING + ring_of(t.extent.output),
             accept_of(c.accepted, drafts), c.seed & BITS,
         )  # fmt: skip
 
-    def _requests(self) -> Requests:
-        t, n = self.traffic, self.traffic.size
+    def _requests(self, t: Traffic) -> Requests:
+        n = t.size
         delay = self.deployment.profile.request_delay.value
         arrival = np.rint((np.nan_to_num(t.arrival) + delay) / self.tick).astype(np.int64)
         think = np.rint(((t.think if t.think.size else np.zeros(n)) + delay) / self.tick).astype(np.int64)
@@ -231,10 +243,10 @@ class Run:
     def drive(self, slice_: int) -> float:
         """Route the next ``slice_`` requests, or serve what is left; the share of requests that is answered."""
         q, lanes, c, p = self.requests, self.lanes, self.costs, self.policy
-        n = self.traffic.size
+        n = len(self.where)
         if self.done < n:
             end = min(n, self.done + slice_)
-            serve(q, lanes, c, p, self.scale, self.where, self.up, self.since, self.paid, self.done, end)
+            serve(q, lanes, c, p, self.scale, self.where, self.up, self.since, self.paid, self.first, self.done, end)
             self.done = end
             if end < n and not self.traffic.closed:
                 catch_up(q, lanes, c, p, q.n[end][ARRIVAL])
@@ -243,7 +255,7 @@ class Run:
             left = [t for t in due if t < NEVER]
             step = max(max(left) // 50, round(10.0 / self.tick))
             catch_up(q, lanes, c, p, min(left) + step)
-        return self.answered / n
+        return self.answered / self.traffic.size
 
     @property
     def answered(self) -> int:
@@ -282,9 +294,7 @@ def simulate(
     PertokenError
         As `Run`.
     """
-    tick = TICK
-    while traffic.span / tick > 2.0**59:
-        tick *= 10.0
+    tick = tick_of(traffic.span)
     while True:
         run, partial = Run(deployment, traffic, cluster or Cluster(), draw, tick, ready), False
         try:
@@ -296,9 +306,17 @@ def simulate(
         tick *= 1000.0  # service took so long that clocks ran out of bits
 
 
+def tick_of(span: float) -> float:
+    """Length of a tick for so many seconds of traffic [s]."""
+    tick = TICK
+    while span / tick > 2.0**59:
+        tick *= 10.0
+    return tick
+
+
 def _drive(run: Run, progress: Callable[[float], None] | None) -> None:
     share = 0.0
-    while run.done < run.traffic.size or run.busy:
+    while run.done < len(run.where) or run.busy:
         share = run.drive(SLICE if COMPILED else SMALL)
         if progress:
             progress(share)
