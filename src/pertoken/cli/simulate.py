@@ -148,7 +148,7 @@ def between_slices(line: Callable[[float], None]) -> Iterator[Callable[[float], 
     if threading.current_thread() is not threading.main_thread():
         yield progress
         return
-    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     try:
         yield progress
     finally:

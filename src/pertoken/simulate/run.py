@@ -19,6 +19,7 @@ from pertoken.simulate.compiled import COMPILED, boxed
 from pertoken.simulate.drawn import Source
 from pertoken.simulate.records import Records
 from pertoken.simulate.routing import ROUTES, Scale, catch_up, idle, serve
+from pertoken.simulate.spend import renew
 from pertoken.simulate.state import (
     ARRIVAL,
     CLOCK,
@@ -255,6 +256,7 @@ class Run:
             left = [t for t in due if t < NEVER]
             step = max(max(left) // 50, round(10.0 / self.tick))
             catch_up(q, lanes, c, p, min(left) + step)
+        renew(q, lanes, p)
         return self.answered / self.traffic.size
 
     @property

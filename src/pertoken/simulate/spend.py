@@ -25,6 +25,7 @@ from pertoken.simulate.state import (
     BUSY,
     CLOCK,
     CONTEXT,
+    DUE,
     HAVE,
     HELD,
     HISTORY,
@@ -32,9 +33,13 @@ from pertoken.simulate.state import (
     INPUT,
     J0,
     JOULES,
+    MASK,
+    NEVER,
     NEXT,
+    NEXT_END,
     PART,
     READ,
+    RING,
     RUNNING,
     S0,
     SEGMENT,
@@ -168,6 +173,32 @@ def settle(q: Requests, lane: Lane, i: int) -> None:
     g, f, base = lane.g, q.f[i], q.n[i][BASE]
     f[8] += g[S0] - f[0] + base * (g[S0 + 1] - f[1]) + g[S0 + 2] - f[2]
     f[10] += g[J0] - f[3] + base * (g[J0 + 1] - f[4]) + g[J0 + 2] - f[5]
+
+
+@compiled
+def renew(q: Requests, lanes: Lane, p: Policy) -> None:
+    """Begin the running sums and steps of all lanes anew, as differences of large ones lose digits in a long run."""
+    for r in range(len(lanes.z)):
+        z, g = lanes.z[r], lanes.g[r]
+        whole = (z[MASK] + 1) * p.look  # so that ends stay where they are, and the engine looks when it would
+        back = z[STEP] // whole * whole
+        for at in range(RING, p.phases):
+            i = z[at]
+            while i >= 0:
+                n, f = q.n[i], q.f[i]
+                for k in range(6):
+                    f[k] -= g[S0 + k]
+                f[2] -= back * p.grow * f[1]
+                f[5] -= back * p.grow * f[4]
+                n[BASE] += back * p.grow
+                n[PART] -= back
+                i = n[NEXT]
+        for k in range(6):
+            g[S0 + k] = 0.0
+        z[STEP] -= back
+        z[DUE] -= back
+        if z[NEXT_END] != NEVER:
+            z[NEXT_END] -= back
 
 
 @inlined
