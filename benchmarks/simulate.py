@@ -47,6 +47,7 @@ def main() -> None:
     d, best = cost.deployment, cost.operating.most_rate
     lengths: Lengths = traces.load_lengths(traces.DEFAULT)
     simulate(d, open_loop(lengths, best, 200), None, cost.draw)  # compiles
+    simulate(d, prefixed(200, best, 2), Cluster(2, "prefix-aware", prefix_cache=True), cost.draw)
     for load in (0.5, 0.8, 1.0):
         traffic = open_loop(lengths, load * best, COUNT, 1)
         run = Run(d, traffic, Cluster(), cost.draw, TICK)

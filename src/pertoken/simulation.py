@@ -10,6 +10,7 @@ import numpy as np
 
 from pertoken.catalog import traces
 from pertoken.catalog.arrivals import load_traffic
+from pertoken.catalog.policies import load_policy
 from pertoken.engine.assumptions import assumptions
 from pertoken.engine.draft import Drafted, draft_model, drafted
 from pertoken.errors import PertokenError
@@ -55,7 +56,9 @@ class Case:
     """
 
     def __init__(self, knobs: Mapping[str, Any], options: Options) -> None:
-        self.knobs, self.options = read_knobs(knobs), options
+        self.knobs = read_knobs(knobs)
+        self.own = load_policy(options.policy) if options.policy else None
+        self.options = replace(options, cluster=replace(options.cluster, policy=self.own))
         for name in REFUSED:
             if name in self.knobs:
                 raise PertokenError(
@@ -235,7 +238,7 @@ class Case:
         records, pools = found
         assumed = list(dict.fromkeys(self.assumed))
         billed = Billed(records, self.rate, self.draw, self.site)
-        return Simulation(billed, self.goals, assumed, self.scenario, pools, highest)
+        return Simulation(billed, self.goals, assumed, self.scenario, pools, highest, self.own)
 
     @property
     def scenario(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pyarrow import parquet
 
@@ -87,7 +88,7 @@ def test_ctrl_c_leaves_a_whole_file_that_says_so(tmp_path: Path, monkeypatch: py
     assert said["partial"]
     assert parquet.read_metadata(path).metadata[b"partial"] == b"true"
     assert table.num_rows == said["requests"]["sent"] < 1500
-    assert said["requests"]["answered"] == table.num_rows - table["finish_s"].to_pandas().isna().sum() > 0
+    assert said["requests"]["answered"] == int(np.isfinite(table["finish_s"].to_pylist()).sum()) > 0
     paid = sum(table["usd"].to_pylist()) + said["bill"]["idle_usd"]
     assert paid == pytest.approx(said["bill"]["usd"], rel=1e-9)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]

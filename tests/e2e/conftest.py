@@ -19,7 +19,7 @@ ARGUMENTS = load("page").ARGUMENTS
 Opened = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server() -> Iterator[Server]:
     found = started()
     yield found
@@ -28,7 +28,7 @@ def server() -> Iterator[Server]:
     found.process.stderr.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         wanted = pytest.fail if os.environ.get("PERTOKEN_BROWSER") == "required" else pytest.skip

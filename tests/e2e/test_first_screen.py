@@ -102,6 +102,25 @@ def test_a_slider_moves_price_address_and_other_figures(opened):
     assert "input" not in page.url
 
 
+def test_an_answer_does_not_overwrite_what_is_being_typed(opened):
+    page = opened()
+    before = shown(page)
+    page.locator("#knob-output").focus()
+    page.evaluate("document.querySelector('#knob-output').value = ''")
+    page.keyboard.type("7")
+    page.evaluate(
+        "for (const [k, v] of [['input', '4096']]) { const box = document.querySelector(`#knob-${k}`);"
+        " box.value = v; box.dispatchEvent(new Event('change')); }"
+    )
+    settled(page)
+    assert shown(page) != before, "an answer has come"
+    page.keyboard.type("77")
+    assert page.input_value("#knob-output") == "777"
+    page.keyboard.press("Enter")
+    settled(page)
+    assert page.evaluate("new URLSearchParams(location.search).get('output')") == "777"
+
+
 def test_typing_rent_and_a_distribution(opened):
     page = opened()
     day = ",".join(["0.2"] * 8 + ["1"] * 16)
@@ -128,7 +147,7 @@ def test_typing_rent_and_a_distribution(opened):
 REFUSED = {
     "memory": ("?on=1xrtx-4090", "does not fit", "on=4xrtx-4090"),
     "goals": ("?tpot=1ms", "no load meets the goals", "tpot=9"),
-    "rate": ("?rps=1000", "can serve", "rps=17"),
+    "rate": ("?rps=1000", "can serve", "rps=18"),
     "rivals": ("?utilisation=0.5&rps=1", "cannot both be given", "rps=1"),
     "length": ("?input=200000&output=100&ttft=60s&tpot=1s", "takes at most 131,072", "input=130972"),
     "format": ("?model=llama-3.1-8b&on=1xt4", "no fp8 arithmetic", "dtype=int4"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pertoken.simulate.accepting import steps_of
+from pertoken.simulate.compiled import as_written
 from pertoken.simulate.spend import chunk_cost, entry_of
 
 
@@ -37,6 +38,8 @@ class Reference:
     costs: Any
     policy: Any
     requests: list[One]
+    own: Any = field(default_factory=dict)  # a user's functions, of six numbers
+    tick: float = 1e-12
     clock: int = 0
     steps: int = 0
     coming: list[One] = field(default_factory=list)
@@ -90,13 +93,30 @@ class Reference:
                 return
             worst = max(r.level for r in self.running)
             victim = [r for r in self.running if r.level == worst][-1]
+            if "victim" in self.own:
+                late = list(reversed(self.running))  # of those alike the last of the last level
+                victim = max(sorted(late, key=lambda r: -r.level), key=lambda r: self.said("victim", r))
+            victim.emitted = self.emitted(victim)
             self.running.remove(victim)
-            if victim.have == victim.target:
-                more = victim.output - victim.emitted - 1
-                victim.emitted += 1 + more * (victim.steps - victim.left) // victim.steps
             victim.blocks, victim.have, victim.target = 0, 0, 1
             victim.again += 1
             self.waiting.insert(0, victim)
+
+    def emitted(self, r: One) -> int:
+        """Output tokens of a request by now."""
+        if not r.target or r.have < r.target:
+            return r.emitted
+        return r.emitted + 1 + (r.output - r.emitted - 1) * (r.steps - r.left) // r.steps
+
+    def said(self, name: str, r: One) -> float:
+        """A user's function of a request."""
+        return self.own[name](r.arrival * self.tick, r.input, r.output, r.level, self.emitted(r), r.again)
+
+    def admits(self, r: One, blocks: int, running: int) -> bool:
+        if "admit" not in self.own:
+            return True
+        free = self.policy.capacity - self.held
+        return bool(self.own["admit"](free, blocks, running, len(self.waiting), r.input, r.output))
 
     def prompts(self) -> list[tuple[One, int]]:
         """Prompt chunks of the next step."""
@@ -112,10 +132,14 @@ class Reference:
                     break
                 level = min(r.level for r in self.waiting)
                 r = next(r for r in self.waiting if r.level == level)
+                if "order" in self.own:
+                    r = min(self.waiting, key=lambda r: (self.said("order", r), r.arrival, r.number))
                 target = r.input + r.emitted
                 if not self.policy.chunked and target > room and chosen:
                     break
                 if self.held + self.blocks(target) > self.policy.capacity:
+                    break
+                if not self.admits(r, self.blocks(target), decodes + len(chosen)):
                     break
                 self.waiting.remove(r)
                 self.running.append(r)
@@ -139,7 +163,8 @@ class Reference:
             at = max(k for k in range(c.segments) if c.w[c.knots + k] * n <= total)
             line = c.decode + 6 * (n * c.segments + at)
             time += int(c.v[line]) + int(c.v[line + 1]) * total
-        time += sum(chunk_cost(c, size, r.have)[0] for r, size in chosen)
+        cost = as_written(chunk_cost) if isinstance(c.w, list) else chunk_cost
+        time += sum(cost(c, size, r.have)[0] for r, size in chosen)
         if chosen and c.drafted:
             time += int(c.v[c.draft + 2 * entry_of(new)])
         if chosen:
@@ -148,6 +173,8 @@ class Reference:
 
     def step(self, decodes: list[One], chosen: list[tuple[One, int]]) -> None:
         if not decodes and not chosen:
+            if self.own and self.coming:
+                self.clock = max(self.clock, self.coming[0].arrival)
             return
         time = self.seconds(decodes, chosen)
         self.clock += time

@@ -52,7 +52,7 @@ def both(d: Deployment, t: Traffic, blocks: int, cluster: Cluster) -> tuple[Run,
     arrival = np.rint((t.arrival + d.profile.request_delay.value) / TICK).astype(np.int64)
     level = t.level if t.level.size else np.zeros(t.size, dtype=int)
     ones = [One(i, int(arrival[i]), int(t.input[i]), int(t.output[i]), int(level[i])) for i in range(t.size)]
-    found = Reference(run.costs, run.policy, ones)
+    found = Reference(run.costs, run.policy, ones, own=cluster.policy.functions if cluster.policy else {})
     found.run()
     _drive(run, None)
     return run, found

@@ -15,6 +15,7 @@ from pertoken.errors import PertokenError
 from pertoken.serving.lengths import Lengths
 from pertoken.serving.operating import operate
 from pertoken.serving.workload import Workload
+from pertoken.simulate.compiled import boxed
 from pertoken.simulate.records import Records
 from pertoken.simulate.run import Cluster, Run, _drive, simulate
 from pertoken.simulate.spend import chunk_cost, entry_of
@@ -29,17 +30,11 @@ STEP_S = 0.001
 def constant(t: Traffic, slots: int) -> Records:
     """Served by an engine whose steps all take `STEP_S`, at most ``slots`` at a time."""
     run = Run(deployment(max_sequences=slots, token_budget=100_000), t, Cluster(), None, 1e-12)
-    w = np.zeros_like(np.asarray(run.costs.w))
-    w[run.costs.knots : run.costs.decode_a] = np.asarray(run.costs.w)[run.costs.knots : run.costs.decode_a]
-    w[run.costs.chunk_n : run.costs.chunk_c + run.costs.contexts] = np.asarray(run.costs.w)[
-        run.costs.chunk_n : run.costs.chunk_c + run.costs.contexts
-    ]
-    v = 0.0 * np.asarray(run.costs.v)
-    if isinstance(run.costs.w, list):
-        w, v = w.tolist(), v.tolist()
-    run.costs = run.costs._replace(
-        w=w, v=v, host_step=round(STEP_S * 1e12), host_sequence=0, launches=0, prompt_launch=0, captured=1 << 30
-    )
+    c, step = run.costs, round(STEP_S * 1e12)
+    v = np.array(c.v)
+    v[: c.near_n] = 0.0  # all that is no place in a table
+    v[c.decode : c.chunk].reshape(-1, 6)[:, 2] = step
+    run.costs = c._replace(v=boxed(v), host_step=step, host_sequence=0, launches=0, prompt_launch=0, captured=1 << 30)
     _drive(run, None)
     return Records.of(run, False)
 
@@ -152,13 +147,12 @@ def test_tables_are_the_deployment_s_own_step_times(name: str) -> None:
             1.0 if new else 0.0,
         )
         ends = 1 if new else 0
-        ticks = c.w[c.layers + entry_of(batch + new)] + c.w[c.head + batch + ends] + c.host_step
+        ticks = c.v[c.layers + 2 * entry_of(batch + new)] + c.v[c.head + 2 * (batch + ends)] + c.host_step
         ticks += c.host_sequence * (batch + ends)
         if batch:
             at = max(k for k in range(c.segments) if c.w[c.knots + k] <= context)
-            ticks += (
-                c.w[c.decode_a + batch * c.segments + at] + c.w[c.decode_b + batch * c.segments + at] * batch * context
-            )
+            line = c.decode + 6 * (batch * c.segments + at)
+            ticks += c.v[line] + c.v[line + 1] * batch * context
         if new:
             ticks = max(ticks + chunk_cost(c, new, before)[0] + c.prompt_launch, c.launches)
         assert ticks * 1e-12 == pytest.approx(float(total_seconds(d.run(step))), rel=0.01)

@@ -21,7 +21,7 @@ def test_sliders_stand_at_values_that_their_knobs_take_and_give_the_same_answer(
     for name, value in found.items():
         assert KNOBS[name].read(value) is not None
     again = {
-        "concurrency",
+        "load",
         "cached",
         "input",
         "output",

@@ -71,6 +71,11 @@ def closed(uploads: Path) -> Iterator[None]:
         _UPLOADS.reset(token)
 
 
+def is_closed() -> bool:
+    """Whether names may open no file, see `closed`."""
+    return _UPLOADS.get() is not None
+
+
 def own(text: str) -> Path | None:
     """The file that a user's text names; None where it may name none, see `closed`.
 

@@ -91,10 +91,13 @@ def _one(given: dict[str, Any], search: bool, as_json: bool, as_csv: bool, targe
     """One case, with a progress line."""
     from pertoken.cli.progress import Progress, first_use
     from pertoken.report import simulation_files as files
+    from pertoken.report.text import plain
     from pertoken.simulation import Case
 
     path = place(target, files.WRITERS) if target is not None else None
     case, line = Case.of(given), Progress("simulating")
+    if case.own and case.own.why:
+        click.echo(f"pertoken: {plain(case.own.said)}", err=True)
     first_use()
     line(0.0)
     try:

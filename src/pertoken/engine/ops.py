@@ -154,24 +154,28 @@ class AttentionOp(Operation):
             As of `Prefill` [token].
         """
         group = (new, 1.0, context, cached)
-        return self._one(phase, beside + sum(self._moved(*group)), 0.0, group)
+        moved = self._moved(*group)
+        return self._one(phase, beside + sum(moved), 0.0, group, moved)
 
     def _phase(self, phase: str, groups: list[tuple[Number, Number, Number, Number]]) -> list[Timed]:
         """One launch serves all groups of a phase, and none is needed where no sequence is in it."""
-        size = sum(sum(self._moved(*g)) for g in groups)
+        moved = [self._moved(*g) for g in groups]
+        size = sum(map(sum, moved))
         launch = np.minimum(sum(g[1] for g in groups), 1.0) / max(len(groups), 1)
-        return [self._one(phase, size, launch, g) for g in groups]
+        return [self._one(phase, size, launch, *each) for each in zip(groups, moved, strict=True)]
 
     def _moved(self, new: Number, sequences: Number, context: Number, *_: Number) -> tuple[Number, Number]:
         """Cache bytes read and written [byte]."""
         read = self.attention.read_bytes(new, context, self.kv, self.tp) * sequences
         return read, self.attention.written_bytes(new, self.kv, self.tp) * sequences
 
-    def _one(self, phase: str, size: Number, launch: Number, group: tuple[Number, Number, Number, Number]) -> Timed:
-        new, sequences, context, cached = group
+    def _one(
+        self, phase: str, size: Number, launch: Number, group: tuple[Number, Number, Number, Number],
+        moved: tuple[Number, Number],
+    ) -> Timed:  # fmt: skip
+        (new, sequences, context, cached), (read, written) = group, moved
         att, efficiency = self.attention, self.decode if phase == "decode" else self.prefill
         flop = att.flop(new, context, self.tp) * sequences
-        read, written = self._moved(*group)
         seen = context if att.reach is None else np.minimum(context, att.reach)
         if att.kind == "linear":  # a state's kernels do the same work whatever the context
             seen = np.maximum(context, FAR)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from pertoken.report.document import clean
-from pertoken.report.text import bullets, table
+from pertoken.report.text import bullets, plain, table
 from pertoken.serving.workload import Goals
 from pertoken.simulate.bill import Billed
 from pertoken.simulate.capacity import Highest
+from pertoken.simulate.own import Own
 from pertoken.simulate.pools import Pools
 from pertoken.simulate.records import Records
 from pertoken.units import format_bytes, format_money, format_number, format_seconds
@@ -37,14 +38,16 @@ class Simulation:
         Where prefill and decode were apart.
     highest : Highest, optional
         Where the rate was searched for.
+    policy : Own, optional
+        A user's own.
     """
 
     def __init__(
         self, billed: Billed, goals: Goals, assumed: list[str], scenario: dict[str, Any], pools: Pools | None = None,
-        highest: Highest | None = None,
+        highest: Highest | None = None, policy: Own | None = None,
     ) -> None:  # fmt: skip
         self.billed, self.goals, self.assumed, self.scenario = billed, goals, assumed, scenario
-        self.pools, self.highest = pools, highest
+        self.pools, self.highest, self.policy = pools, highest, policy
 
     @property
     def records(self) -> Records:
@@ -93,10 +96,15 @@ class Simulation:
             "timeline": _course(r),
             **({"pools": self._pools(self.pools)} if self.pools else {}),
             "traffic": r.traffic.origin,
+            **({"policy": self._policy(self.policy)} if self.policy else {}),
             "assumed": self.assumed,
             "scenario": self.scenario,
         }  # fmt: skip
         return clean(found)  # type: ignore[no-any-return]
+
+    def _policy(self, policy: Own) -> dict[str, Any]:
+        """A user's own functions, and how they ran."""
+        return {"functions": list(policy.functions), "compiled": not policy.why, "said": policy.said}
 
     def _pools(self, pools: Pools) -> dict[str, Any]:
         """Each pool's part; their bills add up to the whole's."""
@@ -125,6 +133,7 @@ class Simulation:
             f"{dep.accelerators} x {dep.accelerator.name} ({dep.split}),"
             f" replicas: {self.scenario['replicas']}, {dep.profile.title}",
             f"traffic: {r.traffic.origin}",
+            *([plain(self.policy.said)] if self.policy else []),
             "",
         ]
         if self.partial:
@@ -232,7 +241,8 @@ class Simulation:
         rate, highest = d["rate"], {"max_rate_per_s": self.highest.rate} if self.highest else {}
         within = rate["goodput_per_s"] / rate["answered_per_s"] if rate["answered_per_s"] else None
         return {
-            "model": self.records.deployment.model.name, "traffic": d["traffic"], "answered": d["requests"]["answered"],
+            "model": self.records.deployment.model.name, "traffic": d["traffic"],
+            **({"policy_ran": self.policy.said} if self.policy else {}), "answered": d["requests"]["answered"],
             "partial": d["partial"], **highest, "seconds": d["seconds"], "answered_per_s": rate["answered_per_s"],
             "goodput_per_s": rate["goodput_per_s"], "within_goals": within, **keys, "utilisation": d["utilisation"],
             "batch": d["batch"], "kv_occupancy": d["kv_occupancy"], "preempted": d["counts"]["preempted"],

@@ -136,7 +136,10 @@ def at_concurrency(deployment: Deployment, moments: Moments, in_flight: Number, 
         finished = 1.0 / np.cbrt((steps / in_flight) ** 3 + 1.0 / ceiling**3)
     state, busy = _settled(deployment, moments, pace, in_flight, np.clip(finished, low, high), tolerance)
     for _ in range(4):
+        before = busy
         busy, _inside_now = _inside(state, busy, in_flight)
+        if np.all(busy == before):
+            break
     return replace(state, busy=busy)
 
 

@@ -166,7 +166,8 @@ def publish(q: Requests, lane: Lane, p: Policy, i: int, tokens: int) -> None:
 def let_go(q: Requests, lane: Lane, p: Policy, i: int, blocks: int) -> None:
     """Free a request's ``blocks``; of those that it shares, the ends of prompts are given up before their beginnings."""
     z, refs, before, after = lane.z, lane.refs, lane.before, lane.after
-    start, shared = q.chain_at[i], q.n[i][SHARED]
+    shared = q.n[i][SHARED]
+    start = q.chain_at[i] if shared > 0 else 0  # without caching there are no chains
     latest, kept, last = z[LATEST], 0, shared - 1
     if shared > 0:
         tail = shared - _common(q, i)

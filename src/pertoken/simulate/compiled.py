@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -60,3 +62,27 @@ def inlined(function: F) -> F:
 def boxed(array: Any) -> Any:
     """An array for compiled code; lists of plain numbers, which the interpreter reads faster, for the rest."""
     return array if COMPILED else array.tolist()
+
+
+@cache
+def as_written(function: F) -> F:
+    """The same source, and all that it calls, not compiled: for a run that calls what cannot be."""
+    if not hasattr(function, "py_func"):
+        return function
+    spaces: dict[int, dict[str, Any]] = {}
+
+    def copy(found: Any) -> Any:
+        own = found.py_func
+        home = own.__globals__
+        if id(home) not in spaces:
+            space = spaces[id(home)] = dict(home)
+            for name, value in home.items():
+                space[name] = copy(value) if hasattr(value, "py_func") else getattr(value, "plain", value)
+        return FunctionType(own.__code__, spaces[id(home)], own.__name__, own.__defaults__)
+
+    return copy(function)  # type: ignore[no-any-return]
+
+
+def as_lists(arrays: Any) -> Any:
+    """A tuple of arrays as `boxed` gives them without numba."""
+    return arrays._make(x.tolist() if hasattr(x, "tolist") else x for x in arrays)

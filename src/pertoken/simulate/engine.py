@@ -17,12 +17,16 @@ References
 from __future__ import annotations
 
 from pertoken.simulate.accepting import steps_of
+from pertoken.simulate.asking import allowed
 from pertoken.simulate.cache import evict, let_go, match, publish, refer, unreferred
 from pertoken.simulate.compiled import compiled, inlined
 from pertoken.simulate.queues import (
+    chosen,
+    emitted_of,
     find_end,
     front,
     newest,
+    overtaking,
     pop,
     push_front,
     release,
@@ -47,6 +51,7 @@ from pertoken.simulate.state import (
     HAVE,
     HELD,
     HIT,
+    HOLD,
     INPUT,
     LAST,
     LOST,
@@ -91,7 +96,7 @@ def blocks_of(p: Policy, tokens: int) -> int:
 def give_up(q: Requests, lane: Lane, p: Policy) -> None:
     """Take the blocks of the request that came last; it goes to the front of the queue and starts anew."""
     z = lane.z
-    i = newest(lane, p.levels)
+    i = chosen(q, lane, p) if p.victim else newest(lane, p.levels)
     unstack(q, lane, i)
     if i == z[PARTIAL]:
         z[PARTIAL] = NONE
@@ -101,27 +106,25 @@ def give_up(q: Requests, lane: Lane, p: Policy) -> None:
         n = q.n[i]
         unset_end(q, lane, i, n[PART])
         settle(q, lane, i)
-        done = z[STEP] - (n[TARGET] * p.grain - n[BASE]) // p.grow
-        left = n[OUTPUT] - n[EMITTED_BEFORE] - 1
-        n[EMITTED_BEFORE] += 1 + left * done // (n[PART] - z[STEP] + done)
+        n[EMITTED_BEFORE] = emitted_of(q, lane, p, i)
         context = leave(q, lane, p, i)
         let_go(q, lane, p, i, (context + p.units - 1) // p.units)
         z[LOST] += context // p.grain
     z[PREEMPTED] += 1
     q.n[i][AGAIN] += 1
-    push_front(q, lane, i)
+    push_front(q, lane, p, i)
 
 
 @inlined
-def admit(q: Requests, lane: Lane, p: Policy, room: int, empty: bool) -> int:
+def admit(q: Requests, lane: Lane, p: Policy, room: int, before: int) -> int:
     """The next prompt that the step can take, its blocks taken; NONE where there is none.
 
     Parameters
     ----------
     room : int
         Tokens left in the step.
-    empty : bool
-        Whether the step holds no prompt yet: what is never cut then gets a step of its own.
+    before : int
+        Prompts that the step holds; what is never cut gets a step of its own.
     """
     z = lane.z
     if z[WAITING] == 0 or z[RUNNING] >= p.slots:
@@ -132,12 +135,17 @@ def admit(q: Requests, lane: Lane, p: Policy, room: int, empty: bool) -> int:
     if p.caching:
         found = match(q, lane, i, (target - 1) // (p.hash_blocks * p.block))
         have = found * p.hash_blocks * p.block
-    if not p.chunked and target - have > room and not empty:
+    if not p.chunked and target - have > room and before:
         return NONE
     blocks = blocks_of(p, target) - found * p.hash_blocks
     again = unreferred(q, lane, i, found) * p.hash_blocks if found else 0
     if z[HELD] + blocks + again > p.capacity:
         return NONE
+    if p.admit:
+        running = z[RUNNING] + before
+        z[HOLD] = 0 if allowed(q, lane, p, i, p.capacity - z[HELD], blocks + again, running, z[WAITING]) else 1
+        if z[HOLD]:
+            return NONE
     pop(q, lane, i)
     if found:
         refer(q, lane, p, i, found)
@@ -228,7 +236,7 @@ def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
     while room > new and z[RUNNING] + prompts < p.slots:
         i = z[PARTIAL]
         if i < 0:
-            i = admit(q, lane, p, room - new, prompts == 0)
+            i = admit(q, lane, p, room - new, prompts)
             if i < 0:
                 break
         left = q.n[i][TARGET] - q.n[i][HAVE]
@@ -289,6 +297,9 @@ def decode_steps(q: Requests, lane: Lane, c: Costs, p: Policy, most: int, until:
         growth = 0
     if steps > 1:
         steps = series(until - clock, first + wait, growth, steps)
+    if p.order and steps > 1 and z[WAITING] > 0 and n < p.slots:
+        end = clock + steps * (first + wait) + growth * (steps * (steps - 1) // 2)
+        steps = series(overtaking(q, lane, p, end) - clock, first + wait, growth, steps)
     free = p.capacity - z[HELD]
     blocks = needed(lane, p, steps * p.grow)
     if blocks > free:
@@ -332,10 +343,24 @@ def take(q: Requests, lane: Lane, p: Policy) -> None:
         i = front(lane, p.levels)
         if q.n[i][EMITTED_BEFORE] or z[HELD] + blocks_of(p, q.n[i][INPUT]) > p.capacity:
             return
+        blocks = blocks_of(p, q.n[i][INPUT])
+        if p.admit and not allowed(q, lane, p, i, p.capacity - z[HELD], blocks, z[RUNNING], z[WAITING]):
+            return
         pop(q, lane, i)
-        z[HELD] += blocks_of(p, q.n[i][INPUT])
+        z[HELD] += blocks
         q.n[i][TARGET] = q.n[i][HAVE] = q.n[i][INPUT]
         begin(q, lane, p, i)
+
+
+@inlined
+def enter(q: Requests, lane: Lane, p: Policy) -> None:
+    """Queue what has arrived; where nothing waited, say from which step on prompts are taken."""
+    z = lane.z
+    if z[WAITING] == 0:
+        z[DUE] = z[STEP]
+        if z[RUNNING] and p.look + p.wait > 1:
+            z[DUE] = -(-z[STEP] // p.look) * p.look + p.wait
+    release(q, lane, p)
 
 
 @compiled
@@ -344,11 +369,7 @@ def advance(q: Requests, lane: Lane, c: Costs, p: Policy, until: int) -> None:
     z = lane.z
     while z[CLOCK] < until:
         if z[CLOCK] >= z[NEXT_ARRIVAL]:
-            if z[WAITING] == 0:
-                z[DUE] = z[STEP]
-                if z[RUNNING] and p.look + p.wait > 1:
-                    z[DUE] = -(-z[STEP] // p.look) * p.look + p.wait
-            release(q, lane)
+            enter(q, lane, p)
         if z[RUNNING] == 0 and z[PARTIAL] < 0 and z[WAITING] == 0:
             if z[NEXT_ARRIVAL] >= until:
                 return
@@ -372,3 +393,6 @@ def advance(q: Requests, lane: Lane, c: Costs, p: Policy, until: int) -> None:
             most = 1 if z[PREEMPTED] > before else most  # there may be room for a prompt after it
         if z[RUNNING]:
             decode_steps(q, lane, c, p, most, earliest(lane, p, until))
+        elif z[HOLD]:
+            z[HOLD] = 2
+            z[CLOCK] = min(until, z[NEXT_ARRIVAL])

@@ -17,6 +17,7 @@ OPTIONS: Mapping[str, Knob] = {
         Knob("seed", "whole", "Of all that is drawn; the same gives the same bytes (default: 0).", "run", "", 0, 2.0**53),
         Knob("burst", "number", "Coefficient of variation of gaps (default: 1, Poisson).", "run", "", 0, 100),
         Knob("profile", "text", "24 hourly weights with commas, by which the rate follows the day.", "run"),
+        Knob("policy", "text", "Python file with order, admit or victim, who is served next; it is run.", "run"),
         Knob("turns", "number", "Mean turns of conversations, each with the history (default: 1).", "run", "", 1, 1000),
         Knob("think", "seconds", "From an answer to the next turn or request (default: 0).", "run", "s", 0, 1e6),
         Knob(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pertoken.simulate.asking import ORDER, VICTIM, ask_of
 from pertoken.simulate.compiled import compiled, inlined
 from pertoken.simulate.state import (
     ARRIVAL,
     ASSIGNED,
+    BASE,
     CLOCK,
     COMING,
     COMING_LAST,
+    EMITTED_BEFORE,
     ENTERED,
     HEAP,
     LEVEL,
@@ -20,13 +23,19 @@ from pertoken.simulate.state import (
     NEXT_END,
     NONE,
     OLDER,
+    ORDERED,
+    OUTPUT,
+    PART,
+    PARTIAL,
     PREVIOUS,
     QUEUE,
     RING,
     STACK,
     STEP,
+    TARGET,
     WAITING,
     Lane,
+    Policy,
     Requests,
 )
 
@@ -36,12 +45,19 @@ def _later(q: Requests, i: int, j: int) -> bool:
     return q.n[i][ARRIVAL] > q.n[j][ARRIVAL] or (q.n[i][ARRIVAL] == q.n[j][ARRIVAL] and i > j)
 
 
+@inlined
+def _behind(q: Requests, i: int, j: int, ranked: bool) -> bool:
+    if ranked and q.f[i][0] != q.f[j][0]:
+        return q.f[i][0] > q.f[j][0]  # type: ignore[no-any-return]
+    return _later(q, i, j)
+
+
 @compiled
-def meld(q: Requests, a: int, b: int) -> int:
-    """Two skew heaps by arrival made one; its root [Sleator and Tarjan 1986]."""
+def meld(q: Requests, a: int, b: int, ranked: bool) -> int:
+    """Two skew heaps, by arrival or by rank, made one; its root [Sleator and Tarjan 1986]."""
     if a < 0 or b < 0:
         return max(a, b)
-    if _later(q, a, b):
+    if _behind(q, a, b, ranked):
         a, b = b, a
     root = a
     while True:
@@ -50,7 +66,7 @@ def meld(q: Requests, a: int, b: int) -> int:
         if right < 0:
             q.n[a][NEXT] = b
             return root
-        if _later(q, right, b):
+        if _behind(q, right, b, ranked):
             right, b = b, right
         q.n[a][NEXT] = right
         a = right
@@ -74,12 +90,12 @@ def send_any(q: Requests, lane: Lane, i: int) -> None:
     """A request that arrives at the lane whenever its arrival says."""
     z = lane.z
     q.n[i][NEXT] = q.n[i][PREVIOUS] = NONE
-    z[HEAP] = meld(q, z[HEAP], i)
+    z[HEAP] = meld(q, z[HEAP], i, False)
     z[NEXT_ARRIVAL] = min(z[NEXT_ARRIVAL], q.n[i][ARRIVAL])
 
 
 @inlined
-def release(q: Requests, lane: Lane) -> None:
+def release(q: Requests, lane: Lane, p: Policy) -> None:
     """Put what has arrived by now into the queues, in order of arrival."""
     z = lane.z
     now = z[CLOCK]
@@ -89,7 +105,7 @@ def release(q: Requests, lane: Lane) -> None:
             if q.n[j][ARRIVAL] > now:
                 z[NEXT_ARRIVAL] = q.n[j][ARRIVAL]
                 return
-            z[HEAP] = meld(q, q.n[j][NEXT], q.n[j][PREVIOUS])
+            z[HEAP] = meld(q, q.n[j][NEXT], q.n[j][PREVIOUS], False)
             z[ASSIGNED] += 1
             i = j
         elif i >= 0:
@@ -101,7 +117,34 @@ def release(q: Requests, lane: Lane) -> None:
             z[NEXT_ARRIVAL] = NEVER
             return
         z[ENTERED] += 1
-        push_back(q, lane, i)
+        if p.order:
+            rank(q, lane, p, i)
+        else:
+            push_back(q, lane, i)
+
+
+@compiled
+def rank(q: Requests, lane: Lane, p: Policy, i: int) -> None:
+    """Among those that wait, by the user's order; the rank is kept where a request's running sums are once it decodes."""
+    z = lane.z
+    q.f[i][0] = ask_of(q, lane, p, ORDER, i, q.n[i][EMITTED_BEFORE])
+    q.n[i][NEXT] = q.n[i][PREVIOUS] = NONE
+    z[ORDERED] = meld(q, z[ORDERED], i, True)
+    z[WAITING] += 1
+
+
+@compiled
+def overtaking(q: Requests, lane: Lane, p: Policy, end: int) -> int:
+    """When, before ``end``, the first request arrives that goes before all that wait; else ``end``."""
+    z = lane.z
+    if z[HEAP] >= 0:  # what comes after it is not known in order
+        end = min(end, q.n[z[HEAP]][ARRIVAL])
+    i = z[COMING]
+    while i >= 0 and q.n[i][ARRIVAL] < end:
+        if ask_of(q, lane, p, ORDER, i, 0) < q.f[z[ORDERED]][0]:
+            return q.n[i][ARRIVAL]  # type: ignore[no-any-return]
+        i = q.n[i][NEXT]
+    return end
 
 
 @inlined
@@ -118,8 +161,11 @@ def push_back(q: Requests, lane: Lane, i: int) -> None:
 
 
 @compiled
-def push_front(q: Requests, lane: Lane, i: int) -> None:
-    """To the front of its level's queue."""
+def push_front(q: Requests, lane: Lane, p: Policy, i: int) -> None:
+    """To the front of its level's queue, or to its place in the user's order."""
+    if p.order:
+        rank(q, lane, p, i)
+        return
     at = 2 * q.n[i][LEVEL]
     q.n[i][NEXT] = lane.z[QUEUE + at]
     if lane.z[QUEUE + at] < 0:
@@ -131,6 +177,8 @@ def push_front(q: Requests, lane: Lane, i: int) -> None:
 @inlined
 def front(lane: Lane, levels: int) -> int:
     """The request to serve next."""
+    if lane.z[ORDERED] >= 0:
+        return lane.z[ORDERED]  # type: ignore[no-any-return]
     for level in range(levels):
         if lane.z[QUEUE + 2 * level] >= 0:
             return lane.z[QUEUE + 2 * level]  # type: ignore[no-any-return]
@@ -141,7 +189,10 @@ def front(lane: Lane, levels: int) -> int:
 def pop(q: Requests, lane: Lane, i: int) -> None:
     """Take the front of a queue away, on to the stack of what runs."""
     level = q.n[i][LEVEL]
-    lane.z[QUEUE + 2 * level] = q.n[i][NEXT]
+    if lane.z[ORDERED] >= 0:
+        lane.z[ORDERED] = meld(q, q.n[i][NEXT], q.n[i][PREVIOUS], True)
+    else:
+        lane.z[QUEUE + 2 * level] = q.n[i][NEXT]
     lane.z[WAITING] -= 1
     q.n[i][OLDER], q.n[i][NEWER] = lane.z[STACK + level], NONE
     if lane.z[STACK + level] >= 0:
@@ -168,6 +219,31 @@ def newest(lane: Lane, levels: int) -> int:
         if lane.z[STACK + levels - 1 - back] >= 0:
             return lane.z[STACK + levels - 1 - back]  # type: ignore[no-any-return]
     return NONE
+
+
+@inlined
+def emitted_of(q: Requests, lane: Lane, p: Policy, i: int) -> int:
+    """Output tokens of a running request by now."""
+    z, n = lane.z, q.n[i]
+    if i == z[PARTIAL]:
+        return n[EMITTED_BEFORE]  # type: ignore[no-any-return]
+    done = z[STEP] - (n[TARGET] * p.grain - n[BASE]) // p.grow
+    left = n[OUTPUT] - n[EMITTED_BEFORE] - 1
+    return n[EMITTED_BEFORE] + 1 + left * done // (n[PART] - z[STEP] + done)  # type: ignore[no-any-return]
+
+
+@compiled
+def chosen(q: Requests, lane: Lane, p: Policy) -> int:
+    """The running request to give up first by the user's policy; of those alike, as `newest`."""
+    best, most = NONE, 0.0
+    for back in range(p.levels):
+        i = lane.z[STACK + p.levels - 1 - back]
+        while i >= 0:
+            value = ask_of(q, lane, p, VICTIM, i, emitted_of(q, lane, p, i))
+            if best < 0 or value > most:
+                best, most = i, value
+            i = q.n[i][OLDER]
+    return best
 
 
 @inlined

@@ -33,6 +33,7 @@ from pertoken.simulate.state import (
     PREEMPTED,
     PREFILLED,
     RING,
+    SAID,
     STEPS,
     WIDTH,
     Lane,
@@ -284,13 +285,13 @@ def settle_all(run: Run) -> None:
         lane = Lane(*(rows[r] for rows in run.lanes))
         for i in lane.z[RING : run.policy.phases]:  # counts by phase come after
             while i >= 0:
-                settle(q, lane, i)
+                run.code(settle)(q, lane, i)
                 i = q.n[i][NEXT]  # noqa: PLW2901
 
 
 def timeline_of(run: Run, z: Array) -> Timeline:
     """Histories of all lanes on one scale."""
-    bins = np.asarray(run.lanes.g)[:, HISTORY:].reshape(len(z), BINS, 4)
+    bins = np.asarray(run.lanes.g)[:, HISTORY:SAID].reshape(len(z), BINS, 4)
     widest = int(z[:, WIDTH].max())
     total = np.zeros((BINS, 4))
     for lane, width in zip(bins, z[:, WIDTH], strict=True):

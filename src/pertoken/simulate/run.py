@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +14,29 @@ from pertoken.engine.draft import Drafted
 from pertoken.errors import PertokenError
 from pertoken.money.energy import Draw
 from pertoken.simulate.accepting import BITS, GRAIN, accept_of
+from pertoken.simulate.asking import NAMES
 from pertoken.simulate.cache import tails
-from pertoken.simulate.compiled import COMPILED, boxed
+from pertoken.simulate.compiled import COMPILED, as_lists, as_written, boxed
 from pertoken.simulate.drawn import Source
+from pertoken.simulate.own import Own
 from pertoken.simulate.records import Records
 from pertoken.simulate.routing import ROUTES, Scale, catch_up, idle, serve
 from pertoken.simulate.spend import renew
 from pertoken.simulate.state import (
     ARRIVAL,
     CLOCK,
+    FAULT,
+    HOLD,
+    INPUT,
+    LEVEL,
     NEVER,
     NEXT_ARRIVAL,
     NONE,
+    OUTPUT,
     RING,
+    SAID,
     SERVED,
+    WAITING,
     Costs,
     Lane,
     Policy,
@@ -40,6 +49,7 @@ from pertoken.simulate.tables import Reach, Tabulated
 from pertoken.simulate.traffic import Traffic
 
 Array = NDArray[Any]
+F = TypeVar("F", bound=Callable[..., Any])
 BLOCK = 16  # tokens of a KV block, the default of vLLM
 TICK = 1e-12  # s; longer where traffic or service would not fit 62 bits
 MOST_LANES = 4096
@@ -74,6 +84,8 @@ class Cluster:
         Tokens that a step emits on average, for a deployment with a draft model; 1 without.
     seed : int
         Of what is accepted.
+    policy : Own or None
+        A user's functions, where they replace rules of the engine.
     """
 
     replicas: int = 1
@@ -87,6 +99,7 @@ class Cluster:
     least: int = 1
     accepted: float = 1.0
     seed: int = 0
+    policy: Own | None = None
 
     def __post_init__(self) -> None:
         if self.route not in ROUTES:
@@ -154,6 +167,8 @@ class Run:
                 f" {limit:,}; leave it out or use shorter lengths"
             )
         deployment.check_fit(1.0)
+        self.own = cluster.policy
+        self.compiled = COMPILED and not (self.own and self.own.why)
         self.policy = self._policy(ready)
         p = self.policy
         most_grown = self._begin()
@@ -167,6 +182,7 @@ class Run:
         hashes = int(np.max(self.requests.chain)) + 1
         lanes = cluster.replicas * deployment.split.lanes
         self.lanes: Lane = make_lanes(lanes, self.policy, e.output, hashes)
+        self._attempt()
         on = cluster.least if cluster.crowd else cluster.replicas
         up = np.where(np.arange(cluster.replicas) < on, 0, NEVER)
         self.up, self.since, self.paid = boxed(up), boxed(0 * up), boxed(0 * up)
@@ -174,6 +190,11 @@ class Run:
             ROUTES.index(cluster.route), deployment.split.lanes, on, cluster.crowd, round(cluster.start_s / tick),
             round(cluster.patience_s / tick),
         )  # fmt: skip
+        if COMPILED and not self.compiled:
+            self.costs, self.requests, self.lanes = (as_lists(x) for x in (self.costs, self.requests, self.lanes))
+            self.where, self.up, self.since, self.paid = (
+                x.tolist() for x in (self.where, self.up, self.since, self.paid)
+            )
 
     def _begin(self) -> int:
         """Take the requests in; the most that the context of one grows to [token]."""
@@ -220,7 +241,7 @@ class Run:
             int(p.wait_steps.value), c.priorities, int(c.prefix_cache),
             t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(ready), 1 + drafts,
             round(c.accepted * grain), grain, c.block * grain, RING + ring_of(t.extent.output),
-            accept_of(c.accepted, drafts), c.seed & BITS,
+            accept_of(c.accepted, drafts), c.seed & BITS, self.tick, *(c.policy.loop if c.policy else (0, 0, 0)),
         )  # fmt: skip
 
     def _requests(self, t: Traffic) -> Requests:
@@ -236,10 +257,41 @@ class Run:
             chains = tails(t.chain_at.astype(np.int64), t.chain)
         return make_requests((arrival, t.input, t.output, level, follow, think), chains)
 
+    def _attempt(self) -> None:
+        """Call each of the user's functions once: of the first request, and of an empty lane."""
+        if not self.own:
+            return
+        n, p = self.requests.n[0], self.policy
+        length, answer = float(n[INPUT]), float(n[OUTPUT])
+        request = (float(n[ARRIVAL] * self.tick), length, answer, float(n[LEVEL]), 0.0, 0.0)
+        room = (float(p.capacity), float(-(-n[INPUT] // p.block)), 0.0, 1.0, length, answer)
+        for name in self.own.functions:
+            self.own.attempt(name, room if name == "admit" else request)
+
+    def _check(self) -> None:
+        """Refuse a user's policy that failed, or that leaves requests waiting for nothing."""
+        if not self.own:
+            return
+        for z, g in zip(self.lanes.z, self.lanes.g, strict=True):
+            if z[FAULT]:
+                raise self.own.fault(NAMES[z[FAULT] - 1], [float(x) for x in g[SAID : SAID + 6]])
+        left = [z for z in self.lanes.z if z[WAITING] or not self.code(idle)(z) or z[NEXT_ARRIVAL] < NEVER]
+        if self.done == self.traffic.size and left and all(z[HOLD] == 2 and z[NEXT_ARRIVAL] == NEVER for z in left):
+            count = sum(int(z[WAITING]) for z in left)
+            raise PertokenError(
+                f"admit of {self.own.file} admits none of {count:,} that wait, with nothing running and nothing to come; let it"
+                " admit when running is 0"
+            )
+
+    def code(self, function: F) -> F:
+        """A function of the loop as this run has it."""
+        return function if self.compiled else as_written(function)
+
     @property
     def busy(self) -> bool:
         """Whether anything is left to serve."""
-        return any(not idle(z) or z[NEXT_ARRIVAL] < NEVER for z in self.lanes.z)
+        quiet = self.code(idle)
+        return any(not quiet(z) or z[NEXT_ARRIVAL] < NEVER for z in self.lanes.z)
 
     def drive(self, slice_: int) -> float:
         """Route the next ``slice_`` requests, or serve what is left; the share of requests that is answered."""
@@ -247,16 +299,20 @@ class Run:
         n = len(self.where)
         if self.done < n:
             end = min(n, self.done + slice_)
-            serve(q, lanes, c, p, self.scale, self.where, self.up, self.since, self.paid, self.first, self.done, end)
+            self.code(serve)(
+                q, lanes, c, p, self.scale, self.where, self.up, self.since, self.paid, self.first, self.done, end
+            )
             self.done = end
             if end < n and not self.traffic.closed:
-                catch_up(q, lanes, c, p, q.n[end][ARRIVAL])
+                self.code(catch_up)(q, lanes, c, p, q.n[end][ARRIVAL])
         else:
-            due = [int(max(z[NEXT_ARRIVAL], z[CLOCK]) if idle(z) else z[CLOCK]) for z in lanes.z]
+            quiet = self.code(idle)
+            due = [int(max(z[NEXT_ARRIVAL], z[CLOCK]) if quiet(z) else z[CLOCK]) for z in lanes.z]
             left = [t for t in due if t < NEVER]
             step = max(max(left) // 50, round(10.0 / self.tick))
-            catch_up(q, lanes, c, p, min(left) + step)
-        renew(q, lanes, p)
+            self.code(catch_up)(q, lanes, c, p, min(left) + step)
+        self._check()
+        self.code(renew)(q, lanes, p)
         return self.answered / self.traffic.size
 
     @property
@@ -319,7 +375,7 @@ def tick_of(span: float) -> float:
 def _drive(run: Run, progress: Callable[[float], None] | None) -> None:
     share = 0.0
     while run.done < len(run.where) or run.busy:
-        share = run.drive(SLICE if COMPILED else SMALL)
+        share = run.drive(SLICE if run.compiled else SMALL)
         if progress:
             progress(share)
         if max(z[CLOCK] for z in run.lanes.z) >= 1 << 61:

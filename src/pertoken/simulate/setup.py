@@ -28,6 +28,8 @@ class Options:
         Coefficient of variation of the gaps between arrivals.
     profile : str
         24 hourly weights, or empty.
+    policy : str
+        A file of the user's own functions, or empty.
     turns, think : float
         Mean turns of a conversation, and seconds between them.
     cluster : Cluster
@@ -40,6 +42,7 @@ class Options:
     seed: int = 0
     burst: float = 1.0
     profile: str = ""
+    policy: str = ""
     turns: float = 1.0
     think: float = 0.0
     cluster: Cluster = Cluster()  # noqa: RUF009
@@ -93,7 +96,8 @@ class Options:
         c = self.cluster
         return {
             **({"requests": self.requests} if self.requests else {}),
-            "seed": self.seed, "burst": self.burst, **({"profile": self.profile} if self.profile else {}), "turns": self.turns,
+            "seed": self.seed, "burst": self.burst, **({"profile": self.profile} if self.profile else {}),
+            **({"policy": self.policy} if self.policy else {}), "turns": self.turns,
             "think": self.think, "replicas": f"{c.replicas}:{self.decode}" if self.decode else f"{c.replicas}", "route": c.route,
             "reuse_prefixes": "yes" if c.prefix_cache else "no",
             **({"speculative": c.accepted} if c.accepted > 1.0 else {}), "priorities": c.priorities, "block": c.block,

@@ -25,7 +25,8 @@ BINS = 512  # of a lane's history
     BIN, BIN_END,  # of the history, that of the latest step
     ORDERED,  # waiting requests by a user's order, a heap
     FAULT,  # what a user's policy did wrong
-) = range(35)  # fmt: skip
+    HOLD,  # its refusal to admit: 1, and 2 where nothing runs either
+) = range(36)  # fmt: skip
 # running sums of a lane: what a decoding sequence owes, apart from, by and by the growth of its context
 (S0, S1, S2, J0, J1, J2, JOULES, HISTORY) = range(8)
 
@@ -54,6 +55,7 @@ Q = 21
 # real numbers of a request: six running sums as it began to decode, then what input, cached and output tokens owe [tick],
 # and input and output tokens [J]
 F, OWED = 11, 6
+SAID = HISTORY + 4 * BINS  # what a user's policy was asked when it failed
 # where a lane's lists begin among its whole numbers
 STACK, QUEUE, RING = 40, 56, 88
 
@@ -114,6 +116,10 @@ class Policy(NamedTuple):
     phases: int  # where the counts by phase begin among a lane's whole numbers
     accept: float  # how likely a draft is accepted after another was
     seed: int  # of what is accepted
+    tick: float  # [s]
+    order: Any  # a user's functions: where they are, or plain code, and 0 where there are none
+    admit: Any
+    victim: Any
 
 
 class Requests(NamedTuple):
@@ -174,4 +180,4 @@ def make_lanes(count: int, policy: Policy, longest: int, hashes: int) -> Lane:
     z[:, MASK] = ring - 1
     z[:, STACK : RING + ring] = NONE
     kept = [boxed(np.full((count, hashes if policy.caching else 1), NONE, dtype=np.int32)) for _ in range(3)]
-    return Lane(boxed(z), boxed(np.zeros((count, HISTORY + 4 * BINS))), *kept)
+    return Lane(boxed(z), boxed(np.zeros((count, SAID + 6))), *kept)

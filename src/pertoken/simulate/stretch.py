@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pertoken.simulate.compiled import inlined
-from pertoken.simulate.state import DUE, NEXT_ARRIVAL, OFFSET, RUNNING, STEP, WAITING, Lane, Policy
+from pertoken.simulate.state import DUE, HOLD, NEXT_ARRIVAL, OFFSET, RUNNING, STEP, WAITING, Lane, Policy
 
 
 @inlined
@@ -35,8 +35,10 @@ def series(span: int, first: int, growth: int, most: int) -> int:
 
 @inlined
 def most_alike(lane: Lane) -> int:
-    """Steps until prompts that wait for others are due."""
+    """Steps until prompts that wait for others are due; one where a user's policy holds them back, as it may let go after it."""
     z = lane.z
+    if z[HOLD]:
+        return 1
     return z[DUE] - z[STEP] if z[WAITING] > 0 and z[DUE] > z[STEP] else 1 << 40
 
 

@@ -80,8 +80,9 @@ function about(knob, value, own) {
 
 function text(knob, app) {
   const box = el("input", { type: "text", class: "box wide", spellcheck: "false", placeholder: "auto" });
+  const writes = writing(box);
   box.addEventListener("change", () => app.set(knob.name, box.value.trim() || null));
-  return { main: box, rest: [box], show: (value, own) => put(box, own ? value : "") };
+  return { main: box, rest: [box], show: (value, own) => writes() || put(box, own ? value : "") };
 }
 
 function list(knob, catalog, app) {
@@ -137,6 +138,7 @@ function slid(knob, app) {
   });
   range.addEventListener("blur", () => { held = false; });
   box.addEventListener("focus", () => box.select());
+  const writes = writing(box);
   box.addEventListener("change", () => app.set(knob.name, typed(knob, box.value.trim())));
   return {
     main: box, box, rest: [range],
@@ -144,13 +146,21 @@ function slid(knob, app) {
       const number = numberOf(knob, value);
       const known = Number.isFinite(number);
       const said = known ? written(knob, number) : value === undefined || value === null ? "" : String(value);
-      if (document.activeElement !== box || !isOwn || numberOf(knob, box.value) !== number) put(box, said);
+      if (!writes() && (document.activeElement !== box || !isOwn || numberOf(knob, box.value) !== number)) put(box, said);
       box.placeholder = said ? "" : "auto";
       if (held) return;
       put(range, known ? positionOf(knob, number) : 0);
       range.setAttribute("aria-valuetext", `${said || "auto"}${isOwn ? "" : ", auto"}`);
     },
   };
+}
+
+/** Whether somebody is writing in a box: an answer to an earlier question must not overwrite it. */
+function writing(box) {
+  let dirty = false;
+  box.addEventListener("input", () => { dirty = true; });
+  for (const end of ["change", "blur"]) box.addEventListener(end, () => { dirty = false; });
+  return () => dirty;
 }
 
 function put(box, value) {
