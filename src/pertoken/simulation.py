@@ -198,7 +198,7 @@ class Case:
         source = self._source()
         run, partial = stream(self.deployment, source, sink, self.options.cluster, self.draw, progress)
         billed = BilledStream(Streamed.ended(run, tally, partial), self.rate, self.draw, self.site)
-        return Simulation(billed, self.goals, list(dict.fromkeys(self.assumed)), self.scenario)
+        return Simulation(billed, self.goals, list(dict.fromkeys(self.assumed)), self.scenario, policy=self.own)
 
     def _source(self) -> Parts:
         """The requests in parts."""

@@ -110,7 +110,7 @@ def test_nothing_is_left_where_a_run_fails(tmp_path: Path, monkeypatch: pytest.M
     ("given", "says"),
     [
         (("--turns", "3"), "--turns makes some"), (("--replicas", "2:1"), "--stream has one pool"),
-        (("--speculative", "2"), "--stream has no --speculative"), (("--max-rate",), "--stream is of one run"),
+        (("--max-rate",), "--stream is of one run"),
         (("--seed", "1", "--seed", "2"), "--stream is of one run"), (("--keep", "x"), "--stream is of one run"),
         (("--reuse-prefixes",), "--reuse-prefixes keeps them"),
     ],

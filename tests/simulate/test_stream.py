@@ -18,6 +18,7 @@ from pertoken.simulate import run as running
 from pertoken.simulate import tally as tallying
 from pertoken.simulate.bill import Billed
 from pertoken.simulate.drawn import Drawn, Held
+from pertoken.simulate.own import read_policy
 from pertoken.simulate.records import Records
 from pertoken.simulate.run import Cluster, Run, simulate
 from pertoken.simulate.state import STEP
@@ -25,7 +26,8 @@ from pertoken.simulate.stream import Stream, stream
 from pertoken.simulate.tally import ERROR, BilledStream, Sketch, Streamed, Tally
 from pertoken.simulate.traffic import Traffic, open_loop
 from tests import maker
-from tests.simulate.test_engine import deployment
+from tests.simulate.test_engine import deployment, speculating
+from tests.simulate.test_own import batch, slowly
 
 LENGTHS = Lengths(np.array([300.0, 900.0, 40.0]), np.array([1.0, 80.0, 700.0]))
 SLICE, PART, COUNT = 150, 200, 5000
@@ -75,6 +77,7 @@ def leveled(count: int) -> Traffic:
     return replace(t, level=np.arange(count) % 3)
 
 
+OWN = "def order(input, arrival_s): return arrival_s + input / 1000\ndef admit(running, waiting): return running < 6"
 CASES = {
     "one": (Drawn(LENGTHS, 6.0, COUNT, 1), Cluster(), {}),
     "overloaded": (Drawn(LENGTHS, 100.0, COUNT, 1), Cluster(), {"max_sequences": 8}),
@@ -85,14 +88,19 @@ CASES = {
         {},
     ),
     "priorities": (Held(leveled(COUNT)), Cluster(2, priorities=3), {"max_sequences": 6}),
-}
+    "drafts": (Drawn(LENGTHS, 12.0, COUNT, 2), Cluster(2, accepted=2.5, seed=7), {}),
+    "a policy": (Drawn(LENGTHS, 12.0, COUNT, 2), Cluster(2, policy=read_policy(OWN, "own.py")), {"max_sequences": 8}),
+    "one that is not compiled": (
+        Drawn(LENGTHS, 12.0, 1000, 2), Cluster(2, policy=read_policy(slowly(OWN), "own.py")), {"max_sequences": 8},
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_records_and_totals_are_those_of_a_run_that_holds_all(name: str) -> None:
     source, cluster, profile = CASES[name]
-    d = deployment(**profile)
-    whole = source.traffic if isinstance(source, Held) else source.begin()(COUNT)
+    d = deployment(**profile) if cluster.accepted == 1.0 else speculating(cluster.accepted, **profile)
+    whole = source.traffic if isinstance(source, Held) else source.begin()(source.size)
     held = simulate(d, whole, cluster, board(d.accelerator))
     found, billed, _ = streamed(source, cluster, d)
     for column in ARRAYS:
@@ -114,7 +122,7 @@ def test_records_and_totals_are_those_of_a_run_that_holds_all(name: str) -> None
         assert mine == pytest.approx(exact, rel=ERROR)
         assert mine["mean"] == pytest.approx(exact["mean"], rel=1e-12)
     if cluster.route == "round-robin":
-        assert np.array_equal(found["where"], np.arange(COUNT) % cluster.replicas)
+        assert np.array_equal(found["where"], np.arange(source.size) % cluster.replicas)
 
 
 def test_requests_that_do_not_fit_are_counted_and_memory_runs_out_alike() -> None:
@@ -208,10 +216,13 @@ def test_steps_that_begin_anew_move_no_answer_and_mend_the_sums(monkeypatch: pyt
     assert far[1] > 100 * far[0], "negative control: without it digits are lost"
 
 
-@pytest.mark.parametrize(
-    ("cluster", "words"),
-    [(Cluster(prefix_cache=True), "--reuse-prefixes"), (Cluster(accepted=2.0), "--speculative")],
-)
-def test_what_cannot_be_forgotten_is_refused(cluster: Cluster, words: str) -> None:
-    with pytest.raises(PertokenError, match=words):
-        stream(deployment(), Drawn(LENGTHS, 6.0, 10, 1), lambda part: None, cluster)
+def test_what_cannot_be_forgotten_is_refused() -> None:
+    with pytest.raises(PertokenError, match="--reuse-prefixes"):
+        stream(deployment(), Drawn(LENGTHS, 6.0, 10, 1), lambda part: None, Cluster(prefix_cache=True))
+
+
+def test_a_policy_that_admits_nothing_ends_a_stream_too() -> None:
+    own = read_policy("def admit(running, waiting): return running > 0 or waiting >= 7", "own.py")
+    t = Held(batch(COUNT // 2))
+    with pytest.raises(PertokenError, match="admits none of 1 that wait, with nothing running"):
+        stream(deployment(), t, lambda part: None, Cluster(policy=own), part=PART)

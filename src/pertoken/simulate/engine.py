@@ -171,7 +171,7 @@ def begin(q: Requests, lane: Lane, p: Policy, i: int) -> None:
     if left == 0:
         end_of(q, lane, p, i, target * p.grain)
         return
-    steps = left if p.width == 1 else steps_of(p, i, n[AGAIN], left)
+    steps = left if p.width == 1 else steps_of(p, p.first + i, n[AGAIN], left)
     phase = (target % p.block) * p.grain - z[OFFSET]
     if phase < 0:
         phase += p.units

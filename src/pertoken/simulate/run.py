@@ -193,7 +193,7 @@ class Run:
         if COMPILED and not self.compiled:
             self.costs, self.requests, self.lanes = (as_lists(x) for x in (self.costs, self.requests, self.lanes))
             self.where, self.up, self.since, self.paid = (
-                x.tolist() for x in (self.where, self.up, self.since, self.paid)
+                self.boxed(x) for x in (self.where, self.up, self.since, self.paid)
             )
 
     def _begin(self) -> int:
@@ -241,7 +241,7 @@ class Run:
             int(p.wait_steps.value), c.priorities, int(c.prefix_cache),
             t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(ready), 1 + drafts,
             round(c.accepted * grain), grain, c.block * grain, RING + ring_of(t.extent.output),
-            accept_of(c.accepted, drafts), c.seed & BITS, self.tick, *(c.policy.loop if c.policy else (0, 0, 0)),
+            accept_of(c.accepted, drafts), c.seed & BITS, 0, self.tick, *(c.policy.loop if c.policy else (0, 0, 0)),
         )  # fmt: skip
 
     def _requests(self, t: Traffic) -> Requests:
@@ -276,7 +276,11 @@ class Run:
             if z[FAULT]:
                 raise self.own.fault(NAMES[z[FAULT] - 1], [float(x) for x in g[SAID : SAID + 6]])
         left = [z for z in self.lanes.z if z[WAITING] or not self.code(idle)(z) or z[NEXT_ARRIVAL] < NEVER]
-        if self.done == self.traffic.size and left and all(z[HOLD] == 2 and z[NEXT_ARRIVAL] == NEVER for z in left):
+        if (
+            self.first + self.done == self.traffic.size
+            and left
+            and all(z[HOLD] == 2 and z[NEXT_ARRIVAL] == NEVER for z in left)
+        ):
             count = sum(int(z[WAITING]) for z in left)
             raise PertokenError(
                 f"admit of {self.own.file} admits none of {count:,} that wait, with nothing running and nothing to come; let it"
@@ -286,6 +290,10 @@ class Run:
     def code(self, function: F) -> F:
         """A function of the loop as this run has it."""
         return function if self.compiled else as_written(function)
+
+    def boxed(self, array: Array) -> Any:
+        """An array as this run's code reads it."""
+        return array if self.compiled else np.asarray(array).tolist()
 
     @property
     def busy(self) -> bool:

@@ -54,6 +54,7 @@ from pertoken.simulate.state import (
     Requests,
 )
 
+LONG = 1 << 16  # steps after which running sums begin anew
 FINE, COARSE = 16384, 64  # beyond so many tokens the table of layers has one entry for 64
 
 
@@ -177,10 +178,12 @@ def settle(q: Requests, lane: Lane, i: int) -> None:
 
 @compiled
 def renew(q: Requests, lanes: Lane, p: Policy) -> None:
-    """Begin the running sums and steps of all lanes anew, as differences of large ones lose digits in a long run."""
+    """Begin the running sums and steps anew in lanes with many, as differences of large ones lose digits in a long run."""
     for r in range(len(lanes.z)):
         z, g = lanes.z[r], lanes.g[r]
         whole = (z[MASK] + 1) * p.look  # so that ends stay where they are, and the engine looks when it would
+        if z[STEP] < max(LONG, whole):
+            continue
         back = z[STEP] // whole * whole
         for at in range(RING, p.phases):
             i = z[at]

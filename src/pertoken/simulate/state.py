@@ -116,6 +116,7 @@ class Policy(NamedTuple):
     phases: int  # where the counts by phase begin among a lane's whole numbers
     accept: float  # how likely a draft is accepted after another was
     seed: int  # of what is accepted
+    first: int  # number of the first request that is held
     tick: float  # [s]
     order: Any  # a user's functions: where they are, or plain code, and 0 where there are none
     admit: Any

@@ -13,7 +13,6 @@ import numpy as np
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
 from pertoken.money.energy import Draw
-from pertoken.simulate.compiled import boxed
 from pertoken.simulate.drawn import Parts, Take
 from pertoken.simulate.records import Records, outcomes, settle_all
 from pertoken.simulate.run import TOO_LARGE, Cluster, Run, _drive, tick_of
@@ -67,8 +66,6 @@ class Stream(Run):
     ) -> None:  # fmt: skip
         if cluster.prefix_cache:
             raise PertokenError("--stream forgets prompts, and --reuse-prefixes keeps them; leave one out")
-        if cluster.accepted > 1.0:
-            raise PertokenError("--stream has no --speculative, which draws by a request's number; leave one out")
         self.sink, self.part, self.left = sink, part, source.size
         self.take: Take = source.begin()
         super().__init__(deployment, source, cluster, draw, tick)
@@ -86,15 +83,13 @@ class Stream(Run):
         more = self.take(count)
         where, _ = self._places(more)
         q = self._requests(more)
+        n, f = np.asarray(q.n), np.asarray(q.f)
         if size:
-            old = self.requests
-            q = q._replace(
-                n=boxed(np.concatenate((np.asarray(old.n), np.asarray(q.n)))),
-                f=boxed(np.concatenate((np.asarray(old.f), np.asarray(q.f)))),
-            )
+            n, f = np.concatenate((np.asarray(self.requests.n), n)), np.concatenate((np.asarray(self.requests.f), f))
             where = np.concatenate((np.asarray(self.where, dtype=np.int32), where))
             more = _joined(self.held, more)
-        self.requests, self.where, self.held = q, boxed(where), more
+        self.requests = q._replace(n=self.boxed(n), f=self.boxed(f))
+        self.where, self.held = self.boxed(where), more
 
     def drive(self, slice_: int) -> float:
         """As of `Run`, with more requests taken where those held do not reach beyond the slice."""
@@ -119,13 +114,14 @@ class Stream(Run):
         lists = slice(STACK, RING + int(z[0, MASK]) + 1)
         z[:, lists] = _shifted(z[:, lists], count)
         f = np.asarray(self.requests.f)[count:].copy()
-        self.requests = self.requests._replace(n=boxed(n), f=boxed(f))
-        self.lanes = self.lanes._replace(z=boxed(z))
-        self.where = boxed(np.asarray(self.where, dtype=np.int32)[count:].copy())
+        self.requests = self.requests._replace(n=self.boxed(n), f=self.boxed(f))
+        self.lanes = self.lanes._replace(z=self.boxed(z))
+        self.where = self.boxed(np.asarray(self.where, dtype=np.int32)[count:].copy())
         if count < self.held.size:
             self.held = self.held.part(count, self.held.size)
         self.done -= count
         self.first += count
+        self.policy = self.policy._replace(first=self.first)
 
     def finish(self, partial: bool) -> None:
         """Hand out all requests that were sent; where the run was ended early, with what those that decode owe so far."""
@@ -170,7 +166,7 @@ def stream(
     Raises
     ------
     PertokenError
-        As `Run`; for prefix caches and speculative decoding; and where serving takes much longer than sending.
+        As `Run`; for prefix caches; and where serving takes much longer than sending.
     """
     run, partial = (
         Stream(deployment, source, cluster or Cluster(), draw, tick_of(source.extent.span), sink, part),
