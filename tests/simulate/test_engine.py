@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.draft import drafted
-from pertoken.simulate.run import Cluster, Run, _drive
+from pertoken.simulate.cluster import Cluster
+from pertoken.simulate.run import Run, _drive
 from pertoken.simulate.state import AGAIN, FIRST, LAST, PREEMPTED, STEPS
 from pertoken.simulate.traffic import Traffic
 from tests import maker

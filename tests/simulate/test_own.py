@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pertoken.errors import PertokenError
+from pertoken.simulate.cluster import Cluster
 from pertoken.simulate.compiled import COMPILED
 from pertoken.simulate.own import read_policy
-from pertoken.simulate.run import Cluster, simulate
+from pertoken.simulate.run import simulate
 from pertoken.simulate.state import PREEMPTED
 from pertoken.simulate.traffic import Traffic
 from tests.simulate.test_engine import both, deployment, same, traffic

@@ -11,8 +11,9 @@ from pertoken.money.rate import Rate, rent
 from pertoken.money.site import Site
 from pertoken.serving.lengths import Lengths
 from pertoken.simulate.bill import Billed
-from pertoken.simulate.pools import _peak, simulate_pools
-from pertoken.simulate.run import Cluster, simulate
+from pertoken.simulate.cluster import Cluster
+from pertoken.simulate.pools import simulate_pools
+from pertoken.simulate.run import simulate
 from pertoken.simulate.traffic import closed_loop, open_loop
 from tests.simulate.test_engine import deployment
 
@@ -48,12 +49,6 @@ def test_a_decode_pool_without_work_is_paid_for() -> None:
     found = simulate_pools(deployment(), open_loop(single, 5.0, 50, 1), Cluster(1), Cluster(3)).whole
     assert found.paid_accelerator_s == pytest.approx(4 * found.end, rel=1e-6)
     assert found.tokens["output"] == 50
-
-
-def test_kv_that_waits_is_counted_at_its_peak() -> None:
-    since, until = np.array([0.0, 1.0, 2.0, 5.0]), np.array([3.0, 2.0, 4.0, np.nan])
-    assert _peak(since, until, np.array([10, 20, 40, 1000])) == 50
-    assert _peak(since[3:], until[3:], np.array([7])) == 0
 
 
 @pytest.mark.parametrize("rate", [rent(2.5), Rate(1e-4, "electricity", "power", 1e-7, 700.0)])

@@ -17,10 +17,11 @@ from pertoken.serving.workload import Goals
 from pertoken.simulate import run as running
 from pertoken.simulate import tally as tallying
 from pertoken.simulate.bill import Billed
+from pertoken.simulate.cluster import Cluster
 from pertoken.simulate.drawn import Drawn, Held
 from pertoken.simulate.own import read_policy
 from pertoken.simulate.records import Records
-from pertoken.simulate.run import Cluster, Run, simulate
+from pertoken.simulate.run import Run, simulate
 from pertoken.simulate.state import STEP
 from pertoken.simulate.stream import Stream, stream
 from pertoken.simulate.tally import ERROR, BilledStream, Sketch, Streamed, Tally

@@ -15,9 +15,10 @@ from pertoken.errors import PertokenError
 from pertoken.serving.lengths import Lengths
 from pertoken.serving.operating import operate
 from pertoken.serving.workload import Workload
+from pertoken.simulate.cluster import Cluster
 from pertoken.simulate.compiled import boxed
 from pertoken.simulate.records import Records
-from pertoken.simulate.run import Cluster, Run, _drive, simulate
+from pertoken.simulate.run import Run, _drive, simulate
 from pertoken.simulate.spend import chunk_cost, entry_of
 from pertoken.simulate.state import HELD, KEPT
 from pertoken.simulate.traffic import Traffic, closed_loop, conversations, open_loop

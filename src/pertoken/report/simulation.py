@@ -110,7 +110,7 @@ class Simulation:
         """Each pool's part; their bills add up to the whole's."""
         found: dict[str, Any] = {
             "moved_bytes": pools.moved_bytes, "transfer_s": pools.transfer_s, "sending": pools.sending,
-            "waiting_kv": pools.waiting,
+            "waited_s": pools.waited_s, "stalled": pools.stalled,
         }  # fmt: skip
         for name, r in (("prefill", pools.prefill), ("decode", pools.decode)):
             if r is None:
@@ -212,11 +212,10 @@ class Simulation:
             f"KV moved     {format_bytes(pools['moved_bytes'])}, {format_seconds(pools['transfer_s'])} a request; an accelerator"
             f" that prefills sends {pools['sending']:.1%} of the time"
         )
-        if pools["waiting_kv"] > 1.0:
-            lines.append(
-                f"overrun      KV that waited for the decode pool came to {pools['waiting_kv']:,.1f} times the prefill pool's"
-                " memory, so a real one would stall: TTFT is too good; use more decode replicas"
-            )
+        lines.append(
+            f"held up      KV waits {format_seconds(pools['waited_s'])} for a place to decode; {pools['stalled']:.1%} of the time"
+            " a replica that prefills has prompts, and no memory as what it holds has not moved"
+        )
         return lines
 
     def _money(self, d: dict[str, Any]) -> list[str]:
@@ -249,7 +248,7 @@ class Simulation:
             **{f"{name}_usd_per_million": value for name, value in d["per_million"].items()},
             "idle_share": d["bill"]["idle_share"], "usd": d["bill"]["usd"],
             "usd_per_request": d["per_request"]["usd"]["mean"], "joules_per_request": d["per_request"]["joules"]["mean"],
-            **({name: d["pools"][name] for name in ("moved_bytes", "transfer_s", "waiting_kv")} if self.pools else {}),
+            **({name: d["pools"][name] for name in ("moved_bytes", "transfer_s", "waited_s", "stalled")} if self.pools else {}),
         }  # fmt: skip
 
     def columns(self) -> dict[str, Any]:

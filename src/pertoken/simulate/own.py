@@ -71,6 +71,13 @@ class Own:
         asked = ", ".join(f"{FACTS[name][k]}={values[k]:g}" for k in taken)
         return PertokenError(f"{name}({asked}) of {self.file} {found}; it must return a number")
 
+    def none_admitted(self, count: int) -> PertokenError:
+        """So many requests wait for nothing."""
+        return PertokenError(
+            f"admit of {self.file} admits none of {count:,} that wait, with nothing running and nothing to come; let it admit"
+            " when running is 0"
+        )
+
     def attempt(self, name: str, values: Sequence[float]) -> None:
         """Call a function once, and for no more than ``MOST_STEPS`` of the interpreter's.
 

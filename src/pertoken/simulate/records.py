@@ -25,6 +25,7 @@ from pertoken.simulate.state import (
     HIT,
     JOULES,
     LAST,
+    LATER,
     LOST,
     MOST_HELD,
     NEVER,
@@ -272,8 +273,8 @@ def _lanes_of(run: Run) -> Array:
     """Lane of each request; those that follow others are where these were."""
     where = np.asarray(run.where, dtype=np.int32).copy()
     follow = run.held.follow
-    if follow.size:
-        for i in np.flatnonzero(follow >= 0):
+    for i in np.flatnonzero(follow >= 0):
+        if where[follow[i]] == LATER:
             where[follow[i]] = where[i]
     return where
 

@@ -166,6 +166,19 @@ def catch_up(q: Requests, lanes: Lane, c: Costs, p: Policy, until: int) -> None:
             advance(q, lane_of(lanes, r), c, p, until)
 
 
+@inlined
+def choose(q: Requests, lanes: Lane, p: Policy, s: Scale, up: Array, i: int, turn: int) -> int:
+    """The lane of a request that arrives, the ``turn``-th that does."""
+    now = q.n[i][ARRIVAL]
+    if len(lanes.z) == 1:
+        return 0
+    if s.route == 0:
+        return round_robin(lanes, up, now, s.per_replica, turn % len(lanes.z))  # type: ignore[no-any-return]
+    if s.route == 1:
+        return least_loaded(lanes, up, now, s.per_replica)  # type: ignore[no-any-return]
+    return prefix_aware(q, lanes, p, up, i, now, s.per_replica)  # type: ignore[no-any-return]
+
+
 @compiled
 def serve(
     q: Requests,
@@ -200,14 +213,7 @@ def serve(
             catch_up(q, lanes, c, p, now)
         if s.crowd:
             start_and_stop(lanes, up, since, paid, s, now)
-        if len(lanes.z) == 1:
-            r = 0
-        elif s.route == 0:
-            r = round_robin(lanes, up, now, s.per_replica, (before + i) % len(lanes.z))
-        elif s.route == 1:
-            r = least_loaded(lanes, up, now, s.per_replica)
-        else:
-            r = prefix_aware(q, lanes, p, up, i, now, s.per_replica)
+        r = choose(q, lanes, p, s, up, i, before + i)
         where[i] = r
         lanes.z[r][ASSIGNED] += 1
         send(q, lane_of(lanes, r), i)

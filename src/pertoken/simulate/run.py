@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,9 @@ from pertoken.money.energy import Draw
 from pertoken.simulate.accepting import BITS, GRAIN, accept_of
 from pertoken.simulate.asking import NAMES
 from pertoken.simulate.cache import tails
+from pertoken.simulate.cluster import Cluster
 from pertoken.simulate.compiled import COMPILED, as_lists, as_written, boxed
 from pertoken.simulate.drawn import Source
-from pertoken.simulate.own import Own
 from pertoken.simulate.records import Records
 from pertoken.simulate.routing import ROUTES, Scale, catch_up, idle, serve
 from pertoken.simulate.spend import renew
@@ -28,6 +29,7 @@ from pertoken.simulate.state import (
     FAULT,
     HOLD,
     INPUT,
+    LATER,
     LEVEL,
     NEVER,
     NEXT_ARRIVAL,
@@ -36,6 +38,7 @@ from pertoken.simulate.state import (
     RING,
     SAID,
     SERVED,
+    TOO_LARGE,
     WAITING,
     Costs,
     Lane,
@@ -50,68 +53,10 @@ from pertoken.simulate.traffic import Traffic
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
-BLOCK = 16  # tokens of a KV block, the default of vLLM
 TICK = 1e-12  # s; longer where traffic or service would not fit 62 bits
-MOST_LANES = 4096
 SLICE = 8_000  # requests between two looks at progress; few enough to stay near the processor
 SMALL = 2_000  # and where nothing is compiled
-LATER, TOO_LARGE = -2, -3  # in place of a lane: follows another request; refused
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Replicas and policies.
-
-    Parameters
-    ----------
-    replicas : int
-        Copies of the deployment; with ``crowd`` the most that run.
-    route : str
-        One of ``ROUTES``.
-    prefix_cache : bool
-        Whether lanes keep blocks of prompts for those that begin alike.
-    priorities : int
-        Levels of priority; 1 is first come, first served.
-    block : int
-        Tokens of a KV block.
-    crowd : int
-        Requests a running replica above which another is started; 0 keeps all running.
-    start_s, patience_s : float
-        From start to service, and without requests until a replica is stopped [s].
-    least : int
-        Replicas that always run, where they are started and stopped.
-    accepted : float
-        Tokens that a step emits on average, for a deployment with a draft model; 1 without.
-    seed : int
-        Of what is accepted.
-    policy : Own or None
-        A user's functions, where they replace rules of the engine.
-    """
-
-    replicas: int = 1
-    route: str = "round-robin"
-    prefix_cache: bool = False
-    priorities: int = 1
-    block: int = BLOCK
-    crowd: int = 0
-    start_s: float = 60.0
-    patience_s: float = 300.0
-    least: int = 1
-    accepted: float = 1.0
-    seed: int = 0
-    policy: Own | None = None
-
-    def __post_init__(self) -> None:
-        if self.route not in ROUTES:
-            raise PertokenError(f"--route is {self.route[:40]!r}; use one of {', '.join(ROUTES)}")
-        for name, low, high in (
-            ("replicas", 1, MOST_LANES), ("priorities", 1, 16), ("block", 1, 4096), ("crowd", 0, 1_000_000),
-            ("least", 1, MOST_LANES), ("accepted", 1, 16), ("start_s", 0, 1e6), ("patience_s", 0, 1e6),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not low <= value <= high:
-                flag = name.removesuffix("_s").replace("_", "-")
-                raise PertokenError(f"--{flag} is {value:g}; it must be from {low:g} to {high:g}")
+MOST_TICKS = 1 << 61  # of a clock
 
 
 def capacity(deployment: Deployment, traffic: Traffic | Source, block: int) -> int:
@@ -138,8 +83,8 @@ class Run:
         What an accelerator draws; None leaves energy out.
     tick : float
         Length of a tick [s]; `simulate` lengthens it where needed.
-    ready : bool
-        Whether prompts come with their KV (a pool that only decodes).
+    pool : str
+        ``prefill`` or ``decode`` of a pool that does that alone.
 
     Raises
     ------
@@ -156,7 +101,7 @@ class Run:
         cluster: Cluster,
         draw: Draw | None,
         tick: float,
-        ready: bool = False,
+        pool: str = "",
     ) -> None:
         self.deployment, self.traffic, self.cluster, self.tick = deployment, traffic, cluster, tick
         e, self.first, self.done = traffic.extent, 0, 0
@@ -168,8 +113,8 @@ class Run:
             )
         deployment.check_fit(1.0)
         self.own = cluster.policy
-        self.compiled = COMPILED and not (self.own and self.own.why)
-        self.policy = self._policy(ready)
+        self._compiled = COMPILED and not (self.own and self.own.why)
+        self.policy = self._policy(pool)
         p = self.policy
         most_grown = self._begin()
         if self.refused and traffic.closed:
@@ -214,7 +159,7 @@ class Run:
         where[-(-grown // self.cluster.block) > p.capacity] = TOO_LARGE
         return where, grown
 
-    def _policy(self, ready: bool) -> Policy:
+    def _policy(self, pool: str) -> Policy:
         """What the engine's profile and the cluster say of a step."""
         d, c, t = self.deployment, self.cluster, self.traffic
         if c.route == "prefix-aware" and not c.prefix_cache:
@@ -237,11 +182,12 @@ class Run:
         slots = int(min(p.max_sequences.value, max(1, held), t.size, max(1, budget // (1 + drafts))))
         grain = GRAIN if drafts else 1
         return Policy(
-            budget, slots, c.block, held, int(p.mixed or ready), int(p.chunked), max(1, int(p.look_steps.value)),
+            budget, slots, c.block, held, int(p.mixed or pool == "decode"), int(p.chunked), max(1, int(p.look_steps.value)),
             int(p.wait_steps.value), c.priorities, int(c.prefix_cache),
-            t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(ready), 1 + drafts,
-            round(c.accepted * grain), grain, c.block * grain, RING + ring_of(t.extent.output),
-            accept_of(c.accepted, drafts), c.seed & BITS, 0, self.tick, *(c.policy.loop if c.policy else (0, 0, 0)),
+            t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(pool == "decode"),
+            int(pool == "prefill"), 1 + drafts, round(c.accepted * grain), grain, c.block * grain,
+            RING + ring_of(t.extent.output), accept_of(c.accepted, drafts), c.seed & BITS, 0, self.tick,
+            *(c.policy.loop if c.policy else (0, 0, 0)),
         )  # fmt: skip
 
     def _requests(self, t: Traffic) -> Requests:
@@ -268,28 +214,33 @@ class Run:
         for name in self.own.functions:
             self.own.attempt(name, room if name == "admit" else request)
 
+    def check_faults(self) -> None:
+        """Refuse a user's policy that failed."""
+        for z, g in zip(self.lanes.z, self.lanes.g, strict=True):
+            if self.own and z[FAULT]:
+                raise self.own.fault(NAMES[z[FAULT] - 1], [float(x) for x in g[SAID : SAID + 6]])
+
     def _check(self) -> None:
         """Refuse a user's policy that failed, or that leaves requests waiting for nothing."""
         if not self.own:
             return
-        for z, g in zip(self.lanes.z, self.lanes.g, strict=True):
-            if z[FAULT]:
-                raise self.own.fault(NAMES[z[FAULT] - 1], [float(x) for x in g[SAID : SAID + 6]])
+        self.check_faults()
         left = [z for z in self.lanes.z if z[WAITING] or not self.code(idle)(z) or z[NEXT_ARRIVAL] < NEVER]
         if (
             self.first + self.done == self.traffic.size
             and left
             and all(z[HOLD] == 2 and z[NEXT_ARRIVAL] == NEVER for z in left)
         ):
-            count = sum(int(z[WAITING]) for z in left)
-            raise PertokenError(
-                f"admit of {self.own.file} admits none of {count:,} that wait, with nothing running and nothing to come; let it"
-                " admit when running is 0"
-            )
+            raise self.own.none_admitted(sum(int(z[WAITING]) for z in left))
 
     def code(self, function: F) -> F:
         """A function of the loop as this run has it."""
         return function if self.compiled else as_written(function)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether its loop is."""
+        return self._compiled
 
     def boxed(self, array: Array) -> Any:
         """An array as this run's code reads it."""
@@ -328,6 +279,42 @@ class Run:
         """Requests that are answered."""
         return int(sum(z[SERVED] for z in self.lanes.z))
 
+    @property
+    def left(self) -> int:
+        """Requests that are held and were not sent yet."""
+        return len(self.where) - self.done
+
+    @property
+    def clock(self) -> int:
+        """The latest time of a lane [tick]."""
+        return int(max(z[CLOCK] for z in self.lanes.z))
+
+
+class Driven(Protocol):
+    """What is driven in slices."""
+
+    @property
+    def clock(self) -> int:
+        """The latest time of a lane [tick]."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is left to serve."""
+
+    @property
+    def left(self) -> int:
+        """Requests that are held and were not sent yet."""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether its loop is."""
+
+    def drive(self, slice_: int) -> float:
+        """Route so many requests, or serve what is left; the share of requests that is answered."""
+
+
+D = TypeVar("D", bound=Driven)
+
 
 def simulate(
     deployment: Deployment,
@@ -335,7 +322,6 @@ def simulate(
     cluster: Cluster | None = None,
     draw: Draw | None = None,
     progress: Callable[[float], None] | None = None,
-    ready: bool = False,
 ) -> Records:
     """Serve traffic and return what became of every request.
 
@@ -352,24 +338,28 @@ def simulate(
     progress : callable, optional
         Told the share of requests that is answered, now and then. Where it raises ``KeyboardInterrupt`` the run ends, and
         the records are marked as partial.
-    ready : bool
-        Whether prompts come with their KV.
 
     Raises
     ------
     PertokenError
         As `Run`.
     """
-    tick = tick_of(traffic.span)
+    make = partial(Run, deployment, traffic, cluster or Cluster(), draw)
+    return Records.of(*driven(make, traffic.span, progress))
+
+
+def driven(make: Callable[[float], D], span: float, progress: Callable[[float], None] | None) -> tuple[D, bool]:
+    """A run to its end, and whether it was ended early; of longer ticks where service takes longer than clocks have bits for."""
+    tick = tick_of(span)
     while True:
-        run, partial = Run(deployment, traffic, cluster or Cluster(), draw, tick, ready), False
+        run, early = make(tick), False
         try:
             _drive(run, progress)
         except KeyboardInterrupt:
-            partial = True
-        if max(z[CLOCK] for z in run.lanes.z) < 1 << 61:
-            return Records.of(run, partial)
-        tick *= 1000.0  # service took so long that clocks ran out of bits
+            early = True
+        if run.clock < MOST_TICKS:
+            return run, early
+        tick *= 1000.0
 
 
 def tick_of(span: float) -> float:
@@ -380,13 +370,12 @@ def tick_of(span: float) -> float:
     return tick
 
 
-def _drive(run: Run, progress: Callable[[float], None] | None) -> None:
-    share = 0.0
-    while run.done < len(run.where) or run.busy:
+def _drive(run: Driven, progress: Callable[[float], None] | None) -> None:
+    while run.left or run.busy:
         share = run.drive(SLICE if run.compiled else SMALL)
         if progress:
             progress(share)
-        if max(z[CLOCK] for z in run.lanes.z) >= 1 << 61:
+        if run.clock >= MOST_TICKS:
             return
 
 

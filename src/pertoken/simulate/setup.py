@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pertoken.errors import PertokenError
+from pertoken.simulate.cluster import MOST_LANES, Cluster
 from pertoken.simulate.options import OPTIONS
-from pertoken.simulate.run import MOST_LANES, Cluster
 
 POOLS = re.compile(r"([0-9]{1,9})(?::([0-9]{1,9}))?")
 

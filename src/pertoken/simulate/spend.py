@@ -16,6 +16,7 @@ References
 
 from __future__ import annotations
 
+from pertoken.simulate.cache import Array
 from pertoken.simulate.compiled import compiled, inlined
 from pertoken.simulate.state import (
     BASE,
@@ -47,7 +48,6 @@ from pertoken.simulate.state import (
     STEPS,
     TARGET,
     WIDTH,
-    Array,
     Costs,
     Lane,
     Policy,
@@ -118,7 +118,7 @@ def chunk_cost(c: Costs, new: int, context: int) -> tuple[int, float, float]:
 
 
 @compiled
-def _note_far(lane: Lane, start: int, end: int, batch: float, tokens: float) -> None:
+def _note_far(lane: Lane, start: int, end: int, busy: float, batch: float, tokens: float) -> None:
     """Add a stretch that leaves its bin; bins double in width when time outgrows them."""
     z, g = lane.z, lane.g
     while end > z[WIDTH] * BINS:
@@ -133,7 +133,7 @@ def _note_far(lane: Lane, start: int, end: int, batch: float, tokens: float) -> 
     while start < end:
         until = min(end, (at + 1) * width)
         span = until - start
-        g[HISTORY + 4 * at] += span
+        g[HISTORY + 4 * at] += span * busy
         g[HISTORY + 4 * at + 1] += span * batch
         g[HISTORY + 4 * at + 2] += span * held
         g[HISTORY + 4 * at + 3] += span * each
@@ -149,7 +149,7 @@ def note(lane: Lane, time: int, batch: float, tokens: float) -> None:
     end = z[CLOCK] + time
     if end > z[BIN_END]:
         if time > 0:
-            _note_far(lane, z[CLOCK], end, batch, tokens)
+            _note_far(lane, z[CLOCK], end, 1.0, batch, tokens)
     else:
         at = HISTORY + 4 * z[BIN]
         g[at] += time
@@ -158,6 +158,14 @@ def note(lane: Lane, time: int, batch: float, tokens: float) -> None:
         g[at + 3] += tokens
     z[CLOCK] = end
     z[BUSY] += time
+
+
+@inlined
+def pause(lane: Lane, end: int) -> None:
+    """Let the clock stand at ``end``, until which the lane does nothing but hold memory."""
+    if lane.z[HELD] > 0 and end > lane.z[CLOCK]:
+        _note_far(lane, lane.z[CLOCK], end, 0.0, 0.0, 0.0)
+    lane.z[CLOCK] = end
 
 
 @inlined

@@ -13,11 +13,11 @@ import numpy as np
 from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
 from pertoken.money.energy import Draw
+from pertoken.simulate.cluster import Cluster
 from pertoken.simulate.drawn import Parts, Take
 from pertoken.simulate.records import Records, outcomes, settle_all
-from pertoken.simulate.run import TOO_LARGE, Cluster, Run, _drive, tick_of
+from pertoken.simulate.run import MOST_TICKS, Run, _drive, tick_of
 from pertoken.simulate.state import (
-    CLOCK,
     COMING,
     COMING_LAST,
     HEAP,
@@ -33,6 +33,7 @@ from pertoken.simulate.state import (
     PREVIOUS,
     RING,
     STACK,
+    TOO_LARGE,
     Array,
 )
 from pertoken.simulate.traffic import Traffic
@@ -66,7 +67,7 @@ class Stream(Run):
     ) -> None:  # fmt: skip
         if cluster.prefix_cache:
             raise PertokenError("--stream forgets prompts, and --reuse-prefixes keeps them; leave one out")
-        self.sink, self.part, self.left = sink, part, source.size
+        self.sink, self.part, self.unsent = sink, part, source.size
         self.take: Take = source.begin()
         super().__init__(deployment, source, cluster, draw, tick)
 
@@ -77,9 +78,9 @@ class Stream(Run):
 
     def _extend(self, least: int) -> None:
         """Take more requests than ``least``, and as many as are held, so that moving them costs little in a long queue."""
-        size = len(self.where) if self.left < self.traffic.size else 0
-        count = min(self.left, max(self.part, least + 1, size))
-        self.left -= count
+        size = len(self.where) if self.unsent < self.traffic.size else 0
+        count = min(self.unsent, max(self.part, least + 1, size))
+        self.unsent -= count
         more = self.take(count)
         where, _ = self._places(more)
         q = self._requests(more)
@@ -93,7 +94,7 @@ class Stream(Run):
 
     def drive(self, slice_: int) -> float:
         """As of `Run`, with more requests taken where those held do not reach beyond the slice."""
-        if self.left and self.done + slice_ >= len(self.where):
+        if self.unsent and self.done + slice_ >= len(self.where):
             n = np.asarray(self.requests.n)[: self.done]
             open_ = np.flatnonzero((n[:, LAST] == NEVER) & (np.asarray(self.where[: self.done]) != TOO_LARGE))
             self._hand_out(int(open_[0]) if open_.size else self.done)
@@ -176,7 +177,7 @@ def stream(
         _drive(run, progress)
     except KeyboardInterrupt:
         partial = True
-    if max(z[CLOCK] for z in run.lanes.z) >= 1 << 61:
+    if run.clock >= MOST_TICKS:
         raise PertokenError(
             f"serving takes more than {2.0**61 * run.tick / 86400.0:,.0f} days, and requests are sent in"
             f" {source.extent.span / 86400.0:,.1f}; use a lower rate, or leave --stream out"
