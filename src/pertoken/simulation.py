@@ -67,10 +67,7 @@ class Case:
                 )
         self.assumed: list[str] = []
         if options.decode:
-            self.assumed += [
-                "the decode pool never holds the prefill pool up",
-                "KV moves at the network's rate whatever else does",
-            ]
+            self.assumed.append("KV moves at the network's rate whatever else does")
         self.trace = self._trace()
         self.lengths = self.trace.lengths if self.trace else self._lengths()
         self.goals = Goals(self.knobs.get("ttft", DEFAULT_TTFT), self.knobs.get("tpot", DEFAULT_TPOT))

@@ -18,7 +18,7 @@ from pertoken.simulate.moving import READY, Pool, both_until, due, serve_both
 from pertoken.simulate.records import Records, Timeline
 from pertoken.simulate.run import Run, driven
 from pertoken.simulate.spend import renew
-from pertoken.simulate.state import ARRIVAL, BINS, MOVE, NEVER, NONE, ONWARD, STALL, TOO_LARGE, WAITING
+from pertoken.simulate.state import ARRIVAL, BINS, MOVE, NEVER, NONE, OUTPUT, STALL, TOO_LARGE, WAITING
 from pertoken.simulate.traffic import Traffic
 
 Array = NDArray[Any]
@@ -79,7 +79,7 @@ class Pair:
         self.second = Run(deployment, traffic, decode, draw, tick, "decode")
         each = np.asarray(deployment.sequence_bytes(traffic.input.astype(float)), dtype=float) * deployment.split.pp
         self.bytes, self.seconds = each, each / deployment.fabric.network
-        write(self.first, ONWARD, np.where(traffic.output > 1, 1, 0))
+        write(self.first, OUTPUT, traffic.output)  # what a user's policy is told
         write(self.second, MOVE, np.maximum(np.rint(self.seconds / tick), 1).astype(np.int64))
         for i in np.flatnonzero(np.asarray(self.second.where) == TOO_LARGE):
             self.first.where[i] = TOO_LARGE

@@ -66,7 +66,6 @@ from pertoken.simulate.state import (
     NONE,
     OFFSET,
     OLDER,
-    ONWARD,
     OUTPUT,
     PART,
     PARTIAL,
@@ -144,7 +143,7 @@ def admit(q: Requests, lane: Lane, p: Policy, room: int, before: int) -> int:
     if z[HELD] + blocks + again > p.capacity:
         return NONE
     if p.admit:
-        running = z[RUNNING] + before
+        running = z[RUNNING] + z[MOVING] + before
         z[HOLD] = 0 if allowed(q, lane, p, i, p.capacity - z[HELD], blocks + again, running, z[WAITING]) else 1
         if z[HOLD]:
             return NONE
@@ -169,7 +168,7 @@ def begin(q: Requests, lane: Lane, p: Policy, i: int) -> None:
         n[FIRST] = z[CLOCK]
     if p.caching:
         publish(q, lane, p, i, target)
-    left = n[OUTPUT] - n[EMITTED_BEFORE] - 1
+    left = 0 if p.moves else n[OUTPUT] - n[EMITTED_BEFORE] - 1
     if left == 0:
         end_of(q, lane, p, i, target * p.grain)
         return
@@ -203,7 +202,7 @@ def end_of(q: Requests, lane: Lane, p: Policy, i: int, context: int) -> None:
     q.n[i][LAST] = z[CLOCK]
     z[SERVED] += 1
     unstack(q, lane, i)
-    if p.moves and q.n[i][ONWARD] > 0:  # its blocks stay until its KV has moved
+    if p.moves and q.n[i][OUTPUT] > 1:  # its blocks stay until its KV has moved
         q.n[i][NEXT], z[AWAY] = z[AWAY], i
         return
     if p.caching:

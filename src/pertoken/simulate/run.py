@@ -197,8 +197,8 @@ class Run:
         think = np.rint(((t.think if t.think.size else np.zeros(n)) + delay) / self.tick).astype(np.int64)
         level = (t.level if t.level.size else np.zeros(n)).astype(np.int8)
         follow = (t.follow if t.follow.size else np.full(n, NONE)).astype(np.int32)
-        none = np.zeros(1, dtype=np.int32)
-        chains = (np.zeros(2, dtype=np.int64), none, none)
+        whole = np.zeros(2, dtype=np.int64)
+        chains = (whole, np.zeros(1, dtype=np.int32), whole)  # of the same kinds, so that the loop is compiled once
         if self.policy.caching:
             chains = tails(t.chain_at.astype(np.int64), t.chain)
         return make_requests((arrival, t.input, t.output, level, follow, think), chains)

@@ -59,11 +59,7 @@ BINS = 512  # of a lane's history
     AGAIN,  # times that it was preempted
 ) = range(21)  # fmt: skip
 Q = 21
-MOVED, MOVE, ONWARD = (
-    PART,
-    THINK,
-    BASE,
-)  # when its KV has moved, how long that takes [tick], whether it goes to another pool
+MOVED, MOVE = PART, THINK  # when its KV has moved, and how long that takes [tick]
 # real numbers of a request: six running sums as it began to decode, then what input, cached and output tokens owe [tick],
 # and input and output tokens [J]
 F, OWED = 11, 6
