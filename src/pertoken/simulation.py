@@ -209,7 +209,8 @@ class Case:
             )
         if self.trace:
             return Held(self.traffic())
-        return self.traffic(draw=Drawn)
+        drawn: Drawn = self.traffic(draw=Drawn)
+        return drawn
 
     def search(
         self, progress: Callable[[float], None] | None = None, tell: Callable[[str], None] | None = None

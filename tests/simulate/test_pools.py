@@ -14,7 +14,7 @@ from pertoken.simulate.bill import Billed
 from pertoken.simulate.cluster import Cluster
 from pertoken.simulate.pools import simulate_pools
 from pertoken.simulate.run import simulate
-from pertoken.simulate.traffic import closed_loop, open_loop
+from pertoken.simulate.traffic import open_loop
 from tests.simulate.test_engine import deployment
 
 LENGTHS = Lengths(np.array([300.0, 900.0]), np.array([1.0, 80.0]))
@@ -38,8 +38,6 @@ def test_pools_answer_all_and_add_up() -> None:
     moved = d.sequence_bytes(t.input[t.output > 1].astype(float)).sum() * d.split.tp
     assert found.moved_bytes == pytest.approx(float(moved))
     assert found.decode.counts["prefilled"] == 0
-    with pytest.raises(PertokenError, match="closed loop"):
-        simulate_pools(d, closed_loop(LENGTHS, 4, 10), Cluster(), Cluster())
     with pytest.raises(PertokenError, match="leave --crowd out"):
         simulate_pools(d, t, Cluster(crowd=3), Cluster())
 

@@ -214,7 +214,7 @@ class Simulation:
         )
         lines.append(
             f"held up      KV waits {format_seconds(pools['waited_s'])} for a place to decode; {pools['stalled']:.1%} of the time"
-            " a replica that prefills has prompts, and no memory as what it holds has not moved"
+            " prompts wait for memory that such KV holds"
         )
         return lines
 

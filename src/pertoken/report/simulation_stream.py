@@ -30,7 +30,8 @@ class Requests:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.form, self.writer, self.begun = path, path.suffix.lower(), None, False
+        self.path, self.form, self.begun = path, path.suffix.lower(), False
+        self.writer: Any = None
         if self.form == ".parquet":
             arrow()
         try:

@@ -123,10 +123,9 @@ class Drawn:
         """Its size and bounds, for which all of it is drawn once."""
         take = self.begin()
         found = [take(min(PART, self.count - begin)).extent for begin in range(0, self.count, PART)]
-        most = (max(getattr(e, name) for e in found) for name in ("input", "output", "longest"))
-        return Extent(
-            self.count, *most, sum(e.inputs for e in found), sum(e.outputs for e in found), found[-1].span
-        )  # fmt: skip
+        most_in, most_out, longest = (max(getattr(e, name) for e in found) for name in ("input", "output", "longest"))
+        inputs, outputs = (sum(getattr(e, name) for e in found) for name in ("inputs", "outputs"))
+        return Extent(self.count, most_in, most_out, longest, inputs, outputs, found[-1].span)
 
 
 @dataclass(frozen=True)

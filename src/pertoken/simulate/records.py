@@ -226,7 +226,7 @@ class Records:
         return {"mean": float(values.mean())} | {f"p{p:g}": float(v) for p, v in zip(PERCENTILES, at, strict=True)}
 
 
-def outcomes(run: Run, count: int) -> dict[str, Array]:
+def outcomes(run: Run, count: int) -> dict[str, Any]:
     """What became of the first ``count`` requests that a run holds, by fields of `Records`."""
     tick, sent = run.tick, run.held.arrival[:count]
 

@@ -173,10 +173,10 @@ def choose(q: Requests, lanes: Lane, p: Policy, s: Scale, up: Array, i: int, tur
     if len(lanes.z) == 1:
         return 0
     if s.route == 0:
-        return round_robin(lanes, up, now, s.per_replica, turn % len(lanes.z))  # type: ignore[no-any-return]
+        return round_robin(lanes, up, now, s.per_replica, turn % len(lanes.z))
     if s.route == 1:
-        return least_loaded(lanes, up, now, s.per_replica)  # type: ignore[no-any-return]
-    return prefix_aware(q, lanes, p, up, i, now, s.per_replica)  # type: ignore[no-any-return]
+        return least_loaded(lanes, up, now, s.per_replica)
+    return prefix_aware(q, lanes, p, up, i, now, s.per_replica)
 
 
 @compiled

@@ -94,6 +94,11 @@ class Run:
         When weights and the longest request do not fit the memory.
     """
 
+    requests: Requests
+    held: Traffic
+    where: Any
+    refused: int
+
     def __init__(
         self,
         deployment: Deployment,

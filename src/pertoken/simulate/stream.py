@@ -142,8 +142,9 @@ def _shifted(found: Array, count: int) -> Array:
 
 
 def _joined(a: Traffic, b: Traffic) -> Traffic:
-    columns = (np.concatenate((getattr(a, name), getattr(b, name))) for name in ("arrival", "input", "output"))
-    return Traffic(*columns, a.origin, np.concatenate((a.level, b.level)))
+    both = ((getattr(a, name), getattr(b, name)) for name in ("arrival", "input", "output", "level"))
+    arrival, inputs, outputs, level = (np.concatenate(pair) for pair in both)
+    return Traffic(arrival, inputs, outputs, a.origin, level)
 
 
 def stream(

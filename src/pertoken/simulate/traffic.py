@@ -132,8 +132,8 @@ class Traffic:
         """Its size and bounds."""
         whole = self.input.astype(np.int64) + self.output
         inputs, outputs = (int(x.sum(dtype=np.int64)) for x in (self.input, self.output))
-        most = (int(x.max()) for x in (self.input, self.output, whole))
-        return Extent(self.size, *most, inputs, outputs, float(np.nanmax(self.arrival)))
+        most_in, most_out, longest = (int(x.max()) for x in (self.input, self.output, whole))
+        return Extent(self.size, most_in, most_out, longest, inputs, outputs, float(np.nanmax(self.arrival)))
 
     def part(self, begin: int, end: int) -> Traffic:
         """Requests ``begin`` to before ``end``, without what ties them to others."""
