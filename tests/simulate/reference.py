@@ -81,9 +81,13 @@ class Reference:
                         self.step(self.decoding(), [])
             assert self.held <= self.policy.capacity
 
+    def taken(self, r: One, tokens: int) -> int:
+        """Blocks that a request takes when it is admitted."""
+        return self.blocks(r.input + r.output - 1 if self.policy.reserves else tokens)
+
     def make_room(self) -> None:
         """Blocks for the next token of every decoding request, giving up the last of the last level."""
-        while True:
+        while not self.policy.reserves:
             decoding = self.decoding()
             need = sum(self.grown(r.context + self.policy.grow) - r.blocks for r in decoding)
             if self.held + need <= self.policy.capacity:
@@ -150,13 +154,12 @@ class Reference:
                 target = r.input + r.emitted
                 if not self.policy.chunked and target > room and chosen:
                     break
-                if self.held + self.blocks(target) > self.policy.capacity:
-                    break
-                if not self.admits(r, self.blocks(target), decodes + len(chosen)):
+                blocks = self.taken(r, target)
+                if self.held + blocks > self.policy.capacity or not self.admits(r, blocks, decodes + len(chosen)):
                     break
                 self.waiting.remove(r)
                 self.running.append(r)
-                r.target, r.have, r.blocks = target, 0, self.blocks(target)
+                r.target, r.have, r.blocks = target, 0, blocks
             size = min(r.target - r.have, room) if self.policy.chunked else r.target
             chosen.append((r, size))
             room -= size
@@ -202,7 +205,7 @@ class Reference:
         """A step of decoding ends."""
         for r in decodes:
             r.context += self.policy.grow
-            r.blocks = self.grown(r.context)
+            r.blocks = r.blocks if self.policy.reserves else self.grown(r.context)
             r.left -= 1
             if r.left == 0:
                 r.last = self.clock

@@ -82,10 +82,12 @@ def same(pair: Pair, found: TwoPools) -> None:
 @given(
     st.integers(0, 10**6), st.sampled_from([0.0, 0.0005, 0.003, 0.05]), st.integers(30, 90), st.integers(30, 90),
     st.sampled_from([1, 3]), st.sampled_from([1, 4, 16]), st.integers(1, 40), st.sampled_from([40, 64, 700]),
-    st.booleans(), st.booleans(), st.sampled_from([(1, 1), (2, 1), (1, 2), (3, 2)]), st.sampled_from([0.0, 1.0, 30.0, 1000.0]),
+    st.booleans(), st.sampled_from([(True, False), (True, True), (False, False)]),
+    st.sampled_from([(1, 1), (2, 1), (1, 2), (3, 2)]), st.sampled_from([0.0, 1.0, 30.0, 1000.0]),
 )  # fmt: skip
-def test_random_runs_agree(seed, gap, first, second, levels, block, slots, budget, mixed, chunked, lanes, move) -> None:
-    d = deployment(token_budget=budget, max_sequences=slots, mixed=mixed, chunked=chunked, graph_sequences=6)
+def test_random_runs_agree(seed, gap, first, second, levels, block, slots, budget, chunked, kind, lanes, move) -> None:
+    flags = {"mixed": kind[0], "chunked": chunked, "reserves": kind[1]}
+    d = deployment(token_budget=budget, max_sequences=slots, graph_sequences=6, **flags)
     cluster = Cluster(priorities=levels, block=block)
     blocks = (first * 16 // block, second * 16 // block)
     same(*both(d, traffic(seed, 60, gap, levels=levels), lanes, blocks, cluster, move))

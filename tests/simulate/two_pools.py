@@ -65,11 +65,11 @@ class Decoding(Reference):
         begun = []
         while self.waiting and self.slots_taken() + (len(self.running) > len(self.decoding())) < self.policy.slots:
             r = self.next()
-            blocks = self.blocks(r.input)
+            blocks = self.taken(r, r.input)
             if r.emitted or self.held + blocks > self.policy.capacity or not self.admits(r, blocks, self.slots_taken()):
                 break
             self.waiting.remove(r)
-            r.blocks = self.blocks(r.input)
+            r.blocks = blocks
             self.moving.append((self.clock + ticks[r.number], r))
             begun.append(self.moving[-1])
         return begun

@@ -91,6 +91,12 @@ def blocks_of(p: Policy, tokens: int) -> int:
     return (tokens + p.block - 1) // p.block
 
 
+@inlined
+def taken(q: Requests, p: Policy, i: int, tokens: int) -> int:
+    """KV blocks that a request takes for a context of ``tokens``: of its whole answer where the engine sets them aside."""
+    return blocks_of(p, q.n[i][INPUT] + q.n[i][OUTPUT] - 1) if p.reserves else blocks_of(p, tokens)
+
+
 @compiled
 def give_up(q: Requests, lane: Lane, p: Policy) -> None:
     """Take the blocks of the request that came last; it goes to the front of the queue and starts anew."""
@@ -138,7 +144,7 @@ def admit(q: Requests, lane: Lane, p: Policy, room: int, before: int) -> int:
         have = found * p.hash_blocks * p.block
     if not p.chunked and target - have > room and before:
         return NONE
-    blocks = blocks_of(p, target) - found * p.hash_blocks
+    blocks = taken(q, p, i, target) - found * p.hash_blocks
     again = unreferred(q, lane, i, found) * p.hash_blocks if found else 0
     if z[HELD] + blocks + again > p.capacity:
         return NONE
@@ -205,11 +211,12 @@ def end_of(q: Requests, lane: Lane, p: Policy, i: int, context: int) -> None:
     if p.moves and q.n[i][OUTPUT] > 1:  # its blocks stay until its KV has moved
         q.n[i][NEXT], z[AWAY] = z[AWAY], i
         return
+    blocks = taken(q, p, i, -(-context // p.grain))
     if p.caching:
         publish(q, lane, p, i, min(context // p.grain, q.n[i][INPUT] + q.n[i][OUTPUT] - 1))
-        let_go(q, lane, p, i, (context + p.units - 1) // p.units)
+        let_go(q, lane, p, i, blocks)
     else:
-        z[HELD] -= (context + p.units - 1) // p.units
+        z[HELD] -= blocks
     if p.closed and q.n[i][FOLLOW] >= 0:
         if p.ready:
             q.n[i][OLDER], z[BACK] = z[BACK], i
@@ -241,7 +248,7 @@ def take(q: Requests, lane: Lane, p: Policy) -> None:
     recomputed = 1 if z[PARTIAL] >= 0 else 0
     while z[WAITING] > 0 and z[RUNNING] + z[MOVING] + recomputed < p.slots:
         i = front(lane, p.levels)
-        n, blocks = q.n[i], blocks_of(p, q.n[i][INPUT])
+        n, blocks = q.n[i], taken(q, p, i, q.n[i][INPUT])
         if n[EMITTED_BEFORE] or z[HELD] + blocks > p.capacity:
             return
         if p.admit:

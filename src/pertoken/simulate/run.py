@@ -190,8 +190,8 @@ class Run:
             budget, slots, c.block, held, int(p.mixed or pool == "decode"), int(p.chunked), max(1, int(p.look_steps.value)),
             int(p.wait_steps.value), c.priorities, int(c.prefix_cache),
             t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(pool == "decode"),
-            int(pool == "prefill"), 1 + drafts, round(c.accepted * grain), grain, c.block * grain,
-            RING + ring_of(t.extent.output), accept_of(c.accepted, drafts), c.seed & BITS, 0, self.tick,
+            int(pool == "prefill"), int(p.reserves and pool != "prefill"), 1 + drafts, round(c.accepted * grain), grain,
+            c.block * grain, RING + ring_of(t.extent.output), accept_of(c.accepted, drafts), c.seed & BITS, 0, self.tick,
             *(c.policy.loop if c.policy else (0, 0, 0)),
         )  # fmt: skip
 

@@ -118,6 +118,7 @@ class Policy(NamedTuple):
     closed: int  # requests follow others
     ready: int  # prompts come with their KV
     moves: int  # and go with it once they are prefilled
+    reserves: int  # a request takes the blocks of its whole answer when it is admitted
     width: int  # tokens of a decoding sequence in a step: one and its drafts
     grow: int  # what its context grows by [grain]
     grain: int  # grains of a token

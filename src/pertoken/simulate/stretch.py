@@ -88,6 +88,8 @@ def crossing(lane: Lane, p: Policy, grains: int) -> int:
 @inlined
 def needed(lane: Lane, p: Policy, grains: int) -> int:
     """KV blocks that the decoding sequences take while their contexts grow by ``grains``."""
+    if p.reserves:
+        return 0
     whole = 0
     if grains >= p.units:
         whole = grains // p.units
