@@ -172,6 +172,17 @@ class Case:
         """Serve it."""
         return self._billed(self._serve(self.traffic(), progress))
 
+    def warm(self) -> None:
+        """Compile what serving it takes, on few requests and by the engine's own rules."""
+        options = self.options
+        self.options = replace(options, cluster=replace(options.cluster, policy=None))
+        try:
+            self._serve(open_loop(self.lengths, 1.0, 2), None)
+        except PertokenError:
+            pass  # the run itself will say so
+        finally:
+            self.options = options
+
     def stream(
         self, add: Callable[[Billed], None] | None = None, progress: Callable[[float], None] | None = None
     ) -> Simulation:

@@ -32,6 +32,9 @@ KINDS = {
 }  # fmt: skip
 
 
+OWN = {kind: read_policy(source, "own.py") for kind, source in KINDS.items()}
+
+
 def slowly(source: str) -> str:
     """The same policy in a form that numba cannot compile."""
     return (
@@ -50,7 +53,7 @@ def slowly(source: str) -> str:
     st.booleans(), st.booleans(),
 )  # fmt: skip
 def test_random_runs_agree(seed, kind, gap, blocks, levels, block, slots, budget, mixed, chunked) -> None:
-    own = read_policy(KINDS[kind], "own.py")
+    own = OWN[kind]
     assert not own.why or not COMPILED
     d = deployment(token_budget=budget, max_sequences=slots, mixed=mixed, chunked=chunked, graph_sequences=6)
     cluster = Cluster(priorities=levels, block=block, policy=own)

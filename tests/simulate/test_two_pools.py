@@ -26,11 +26,8 @@ from pertoken.simulate.state import AGAIN, FIRST, HELD, KEPT, LAST, MOST_HELD, M
 from pertoken.simulate.traffic import Traffic, conversations
 from tests.simulate.reference import One
 from tests.simulate.test_engine import TICK, deployment, speculating, traffic, with_blocks
-from tests.simulate.test_own import KINDS, slowly
+from tests.simulate.test_own import KINDS, OWN, slowly
 from tests.simulate.two_pools import Decoding, Prefilling, TwoPools
-
-OWN = {kind: read_policy(source, "own.py") for kind, source in KINDS.items() if kind in ("reserve", "drain", "all")}
-OWN["longest answer last"] = read_policy(KINDS["longest answer last"], "own.py")
 
 
 def both(

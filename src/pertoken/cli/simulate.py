@@ -17,6 +17,9 @@ from pertoken.report.place import place
 from pertoken.simulate.options import OPTIONS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pertoken.cli.progress import Progress
     from pertoken.report.simulation import Simulation
 
 MOST_CASES = 10_000
@@ -91,22 +94,22 @@ def _one(given: dict[str, Any], search: bool, as_json: bool, as_csv: bool, targe
     """One case, with a progress line."""
     from pertoken.cli.progress import Progress, first_use
     from pertoken.report import simulation_files as files
-    from pertoken.report.text import plain
     from pertoken.simulation import Case
 
     path = place(target, files.WRITERS) if target is not None else None
-    case, line = Case.of(given), Progress("simulating")
-    if case.own and case.own.why:
-        click.echo(f"pertoken: {plain(case.own.said)}", err=True)
+    case, line = None if "policy" in given else Case.of(given), Progress("simulating")
     first_use()
     line(0.0)
     try:
-        run = case.search(line, line.tell) if search else case.run(line)
+        if case is None:
+            run = _apart(given, line, search=search)
+        elif search:
+            run = case.search(line, line.tell)
+        else:
+            run = case.run(line)
     finally:
         line.close()
-    if path:
-        files.write(run, path)
-        click.echo(f"wrote {path}", err=True)
+    _wrote(run, path, False)
     _show(run, as_json, as_csv)
 
 
@@ -119,7 +122,18 @@ def _streamed(given: dict[str, Any], as_json: bool, as_csv: bool, target: str | 
     from pertoken.simulation import Case
 
     path = place(target, files.WRITERS) if target is not None else None
-    case, line = Case.of(given), Progress("simulating")
+    line = Progress("simulating")
+    if "policy" in given:
+        first_use()
+        single = path if path and path.suffix.lower() in FORMS else None
+        try:
+            run = _apart(given, line, stream=True, path=single)
+        finally:
+            line.close()
+        _wrote(run, path, single is not None)
+        _show(run, as_json, as_csv)
+        return
+    case = Case.of(given)
     first_use()
     file = Requests(path) if path and path.suffix.lower() in FORMS else None
     try:
@@ -131,11 +145,26 @@ def _streamed(given: dict[str, Any], as_json: bool, as_csv: bool, target: str | 
         line.close()
         if file:
             file.drop()
-    if path:
-        if not file:
-            files.write(run, path)
-        click.echo(f"wrote {path}", err=True)
+    _wrote(run, path, file is not None)
     _show(run, as_json, as_csv)
+
+
+def _wrote(run: Simulation, path: Path | None, already: bool) -> None:
+    """Write a file, unless it was written meanwhile, and say so."""
+    from pertoken.report import simulation_files as files
+
+    if path and not already:
+        files.write(run, path)
+    if path:
+        click.echo(f"wrote {path}", err=True)
+
+
+def _apart(given: dict[str, Any], line: Progress, **how: Any) -> Simulation:
+    """A case with a policy, in a process that can be ended."""
+    from pertoken.report.text import plain
+    from pertoken.sweeping.apart import Job, run_apart
+
+    return run_apart(Job(given, **how), line, line.tell, lambda said: click.echo(f"pertoken: {plain(said)}", err=True))
 
 
 @contextmanager

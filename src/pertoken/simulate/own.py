@@ -8,7 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType, FunctionType
 from typing import Any
 
@@ -52,6 +52,11 @@ class Own:
         names = ", ".join(self.functions)
         how = f"runs step by step: {self.why}" if self.why else "runs compiled"
         return f"policy {self.file} ({names}) {how}"
+
+    @property
+    def bare(self) -> Own:
+        """What a reader is told of it, which can go to another process."""
+        return replace(self, functions=dict.fromkeys(self.functions, _nothing), compiled={}, users={})
 
     @property
     def loop(self) -> list[Any]:
@@ -107,6 +112,10 @@ class Own:
             sys.settrace(before)
         if math.isnan(value):
             raise self.fault(name, values)
+
+
+def _nothing(*_: float) -> float:
+    return math.nan
 
 
 class _Endless(BaseException):
