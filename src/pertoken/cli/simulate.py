@@ -44,7 +44,9 @@ MOST_CASES = 10_000
 )
 @click.option("--keep", metavar="FOLDER", help="Of several cases: keep finished ones there, and go on from them.")
 @click.option("--workers", type=int, default=0, help="Processes for several cases (default: one a core).")
-@click.option("--on-ray", metavar="ADDRESS", help="Run cases on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.")
+@click.option(
+    "--on-ray", metavar="ADDRESS", help="Run cases on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a line for each case.")
 @click.option(
