@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pertoken.simulate.compiled import compiled, inlined
+from pertoken.simulate.compiled import compiled, inlined, merged
 from pertoken.simulate.engine import advance
 from pertoken.simulate.queues import meld, put, send, send_any
 from pertoken.simulate.routing import Scale, choose, lane_of
@@ -118,7 +118,7 @@ def tell(a: Pool, b: Pool, r: int) -> bool:
     return told
 
 
-@compiled
+@merged
 def decode_until(a: Pool, b: Pool, between: Array, until: int, together: bool) -> bool:
     """Make all decoding steps that begin before ``until``; True where that let the first pool act before.
 
@@ -151,7 +151,7 @@ def decode_until(a: Pool, b: Pool, between: Array, until: int, together: bool) -
             return True
 
 
-@compiled
+@merged
 def both_until(a: Pool, b: Pool, between: Array, until: int) -> None:
     """Make all steps of both pools that begin before ``until``."""
     while True:
@@ -170,8 +170,8 @@ def both_until(a: Pool, b: Pool, between: Array, until: int) -> None:
 
 
 @compiled
-def serve_both(a: Pool, b: Pool, between: Array, begin: int, end: int) -> None:
-    """Route the requests from ``begin`` to before ``end``, which arrive in that order, serving meanwhile."""
+def serve_both(a: Pool, b: Pool, between: Array, begin: int, end: int, until: int) -> None:
+    """Route the requests from ``begin`` to before ``end``, which arrive in that order, and serve meanwhile and to ``until``."""
     for i in range(begin, end):
         if a.where[i] != NONE:
             continue
@@ -181,3 +181,4 @@ def serve_both(a: Pool, b: Pool, between: Array, begin: int, end: int) -> None:
         a.where[i] = r
         a.lanes.z[r][ASSIGNED] += 1
         send(a.q, lane_of(a.lanes, r), i)
+    both_until(a, b, between, until)

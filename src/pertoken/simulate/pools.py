@@ -14,7 +14,7 @@ from pertoken.engine.deployment import Deployment
 from pertoken.errors import PertokenError
 from pertoken.money.energy import Draw
 from pertoken.simulate.cluster import Cluster
-from pertoken.simulate.moving import READY, Pool, both_until, due, serve_both
+from pertoken.simulate.moving import READY, Pool, due, serve_both
 from pertoken.simulate.records import Records, Timeline
 from pertoken.simulate.run import Run, driven
 from pertoken.simulate.spend import renew
@@ -94,9 +94,9 @@ class Pair:
     def drive(self, slice_: int) -> float:
         """Route the next ``slice_`` requests, or serve what is left; the share of work that is done."""
         run, (a, b) = self.first, self.pools
+        begin = end = run.done
         if run.left:
-            end = min(len(run.where), run.done + slice_)
-            run.code(serve_both)(a, b, self.between, run.done, end)
+            end = min(len(run.where), begin + slice_)
             run.done = end
             until = a.q.n[end][ARRIVAL] if run.left and not run.traffic.closed else 0
         else:
@@ -106,7 +106,7 @@ class Pair:
                 raise run.own.none_admitted(sum(int(z[WAITING]) for z in (*a.lanes.z, *b.lanes.z)))
             latest = max(when, default=0)
             until = min(when, default=0) + max(latest // 50, round(10.0 / run.tick))
-        run.code(both_until)(a, b, self.between, until)
+        run.code(serve_both)(a, b, self.between, begin, end, until)
         for each, pool in ((self.first, a), (self.second, b)):
             each.check_faults()
             each.code(renew)(pool.q, pool.lanes, pool.p)

@@ -121,15 +121,15 @@ def give_up(q: Requests, lane: Lane, p: Policy) -> None:
 
 
 @inlined
-def admit(q: Requests, lane: Lane, p: Policy, room: int, before: int) -> int:
+def admit(q: Requests, lane: Lane, p: Policy, room: int, running: int) -> int:
     """The next prompt that the step can take, its blocks taken; NONE where there is none.
 
     Parameters
     ----------
     room : int
         Tokens left in the step.
-    before : int
-        Prompts that the step holds; what is never cut gets a step of its own.
+    running : int
+        Requests in the lane with those prompts that the step holds; where it holds none, what is never cut gets it for its own.
     """
     z = lane.z
     if z[WAITING] == 0 or z[RUNNING] + z[MOVING] >= p.slots:
@@ -142,14 +142,13 @@ def admit(q: Requests, lane: Lane, p: Policy, room: int, before: int) -> int:
     if p.caching:
         found = match(q, lane, i, (target - 1) // (p.hash_blocks * p.block))
         have = found * p.hash_blocks * p.block
-    if not p.chunked and target - have > room and before:
+    if not p.chunked and target - have > room and running > z[RUNNING] + z[MOVING]:
         return NONE
     blocks = taken(q, p, i, target) - found * p.hash_blocks
     again = unreferred(q, lane, i, found) * p.hash_blocks if found else 0
     if z[HELD] + blocks + again > p.capacity:
         return NONE
     if p.admit:
-        running = z[RUNNING] + z[MOVING] + before
         z[HOLD] = 0 if allowed(q, lane, p, i, p.capacity - z[HELD], blocks + again, running, z[WAITING]) else 1
         if z[HOLD]:
             return NONE

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pertoken.simulate.cache import match
-from pertoken.simulate.compiled import compiled, inlined
+from pertoken.simulate.compiled import compiled, inlined, merged
 from pertoken.simulate.engine import advance
 from pertoken.simulate.queues import send
 from pertoken.simulate.state import (
@@ -157,7 +157,7 @@ def start_and_stop(lanes: Lane, up: Array, since: Array, paid: Array, s: Scale, 
             lanes.z[r][CLOCK] = up[off]
 
 
-@compiled
+@merged
 def catch_up(q: Requests, lanes: Lane, c: Costs, p: Policy, until: int) -> None:
     """All lanes serve until ``until``."""
     for r in range(len(lanes.z)):
@@ -193,8 +193,9 @@ def serve(
     before: int,
     begin: int,
     end: int,
+    until: int,
 ) -> None:
-    """Route the requests from ``begin`` to before ``end``, which arrive in that order, serving meanwhile.
+    """Route the requests from ``begin`` to before ``end``, which arrive in that order, and serve meanwhile and to ``until``.
 
     Parameters
     ----------
@@ -217,3 +218,4 @@ def serve(
         where[i] = r
         lanes.z[r][ASSIGNED] += 1
         send(q, lane_of(lanes, r), i)
+    catch_up(q, lanes, c, p, until)

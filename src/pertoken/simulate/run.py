@@ -21,7 +21,7 @@ from pertoken.simulate.cluster import Cluster
 from pertoken.simulate.compiled import COMPILED, as_lists, as_written, boxed
 from pertoken.simulate.drawn import Source
 from pertoken.simulate.records import Records
-from pertoken.simulate.routing import ROUTES, Scale, catch_up, idle, serve
+from pertoken.simulate.routing import ROUTES, Scale, idle, serve
 from pertoken.simulate.spend import renew
 from pertoken.simulate.state import (
     ARRIVAL,
@@ -261,20 +261,19 @@ class Run:
         """Route the next ``slice_`` requests, or serve what is left; the share of requests that is answered."""
         q, lanes, c, p = self.requests, self.lanes, self.costs, self.policy
         n = len(self.where)
-        if self.done < n:
-            end = min(n, self.done + slice_)
-            self.code(serve)(
-                q, lanes, c, p, self.scale, self.where, self.up, self.since, self.paid, self.first, self.done, end
-            )
-            self.done = end
-            if end < n and not self.traffic.closed:
-                self.code(catch_up)(q, lanes, c, p, q.n[end][ARRIVAL])
+        begin = end = self.done
+        if begin < n:
+            end = min(n, begin + slice_)
+            until = q.n[end][ARRIVAL] if end < n and not self.traffic.closed else 0
         else:
             quiet = self.code(idle)
             due = [int(max(z[NEXT_ARRIVAL], z[CLOCK]) if quiet(z) else z[CLOCK]) for z in lanes.z]
             left = [t for t in due if t < NEVER]
-            step = max(max(left) // 50, round(10.0 / self.tick))
-            self.code(catch_up)(q, lanes, c, p, min(left) + step)
+            until = min(left) + max(max(left) // 50, round(10.0 / self.tick))
+        self.code(serve)(
+            q, lanes, c, p, self.scale, self.where, self.up, self.since, self.paid, self.first, begin, end, until
+        )
+        self.done = end
         self._check()
         self.code(renew)(q, lanes, p)
         return self.answered / self.traffic.size

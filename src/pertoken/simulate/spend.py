@@ -331,5 +331,5 @@ def step_cost(q: Requests, lane: Lane, c: Costs, p: Policy, first: int, new: int
             f[8] += last
             f[10] += last_j + active * last
         i = n[NEXT]
-    note(lane, time, decodes, heads)
+    note(lane, time, decodes + 0.0, heads + 0.0)  # floats, as elsewhere, so that it is compiled once
     z[STEPS] += 1
