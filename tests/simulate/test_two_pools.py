@@ -17,7 +17,7 @@ from pertoken.serving.lengths import Lengths
 from pertoken.simulate import pools
 from pertoken.simulate.bill import Billed
 from pertoken.simulate.cluster import Cluster
-from pertoken.simulate.compiled import boxed
+from pertoken.simulate.compiled import COMPILED, boxed
 from pertoken.simulate.own import read_policy
 from pertoken.simulate.pools import Pair, simulate_pools, write
 from pertoken.simulate.records import Records
@@ -178,6 +178,7 @@ def throughput(room: int, prefill: float, decode: float, count: int = 20_000) ->
     return count / (pair.clock * TICK)
 
 
+@pytest.mark.skipif(not COMPILED, reason="the interpreter takes a minute")
 @pytest.mark.parametrize(
     ("room", "prefill", "decode"), [(1, 60, 60), (3, 60, 60), (2, 40, 80), (2, 80, 40), (40, 40, 80)]
 )

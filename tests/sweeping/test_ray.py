@@ -123,14 +123,16 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets are looked up in /proc")
 def test_a_cluster_that_is_started_listens_on_loopback_alone(tmp_path: Path) -> None:
-    seen = tmp_path / "seen"
+    seen, policy = tmp_path / "seen", tmp_path / "own.py"
+    policy.write_text("def order(input): return input\n")
+    job = (*JOB, "--policy", str(policy), "--csv")
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     env |= {"PYTHONPATH": str(Path(pertoken.__file__).parents[1]), "RAY_TMPDIR": "/tmp"}
     there = subprocess.run(
-        [sys.executable, "-W", "error", "-c", LISTENING, *JOB, "--csv", "--on-ray", "local"],
+        [sys.executable, "-W", "error", "-c", LISTENING, *job, "--on-ray", "local"],
         capture_output=True, text=True, timeout=120, check=False, env=env | {"SEEN": str(seen)},
     )  # fmt: skip
-    assert there.stdout == run(*JOB, "--csv", "--workers", "1").out, there.stderr
+    assert there.stdout == run(*job, "--workers", "1").out, there.stderr
     found = seen.read_text().split()
     assert len(found) > 3, "of the store, the scheduler and workers"
     assert set(found) <= LOOPBACK

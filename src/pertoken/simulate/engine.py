@@ -184,11 +184,11 @@ def enter(q: Requests, lane: Lane, p: Policy) -> None:
 def hear(q: Requests, lane: Lane, p: Policy) -> None:
     """What has come about since the last step: KV that has moved away, arrivals, KV that has moved here."""
     z = lane.z
-    if z[CLOCK] >= z[NEXT_FREE]:
+    if p.moves and z[CLOCK] >= z[NEXT_FREE]:
         depart(q, lane, p)
     if z[CLOCK] >= z[NEXT_ARRIVAL]:
         enter(q, lane, p)
-    if z[CLOCK] >= z[NEXT_LANDING]:
+    if p.ready and z[CLOCK] >= z[NEXT_LANDING]:
         land(q, lane, p)
 
 

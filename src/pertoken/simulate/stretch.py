@@ -61,7 +61,7 @@ def earliest(lane: Lane, p: Policy, until: int) -> int:
     KV that has moved always does.
     """
     z = lane.z
-    until = min(until, z[NEXT_LANDING])
+    until = min(until, z[NEXT_LANDING]) if p.ready else until
     open_ = z[WAITING] == 0 or p.levels > 1
     return min(until, z[NEXT_ARRIVAL]) if open_ and z[RUNNING] + z[MOVING] < p.slots else until
 
