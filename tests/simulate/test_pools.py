@@ -10,6 +10,7 @@ from pertoken.money.energy import board
 from pertoken.money.rate import Rate, rent
 from pertoken.money.site import Site
 from pertoken.serving.lengths import Lengths
+from pertoken.simulate import run as running
 from pertoken.simulate.bill import Billed
 from pertoken.simulate.cluster import Cluster
 from pertoken.simulate.pools import simulate_pools
@@ -40,6 +41,23 @@ def test_pools_answer_all_and_add_up() -> None:
     assert found.decode.counts["prefilled"] == 0
     with pytest.raises(PertokenError, match="leave --crowd out"):
         simulate_pools(d, t, Cluster(crowd=3), Cluster())
+
+
+def test_a_run_that_is_ended_early_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "SLICE", 100)
+    monkeypatch.setattr(running, "SMALL", 100)
+
+    def stop(share: float) -> None:
+        if share > 0.3:
+            raise KeyboardInterrupt
+
+    d = deployment(max_sequences=16)
+    found = simulate_pools(d, open_loop(LENGTHS, 20.0, 1500, 1), Cluster(2), Cluster(1), board(d.accelerator), stop)
+    whole = found.whole
+    assert whole.partial
+    assert 0 < whole.done.sum() < 1000
+    billed = Billed(whole, rent(2.5), board(d.accelerator), Site())
+    assert abs(billed.residual) <= 1e-9 * billed.bill
 
 
 def test_a_decode_pool_without_work_is_paid_for() -> None:

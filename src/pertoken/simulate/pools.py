@@ -178,6 +178,7 @@ def simulate_pools(
         whole = replace(first, traffic=traffic, paid_s=paid, lanes=first.lanes + second.lanes)
         return Pools(whole, first, None, 0.0, 0.0, 0.0, 0.0, 0.0)
     level = traffic.level[go] if traffic.level.size else traffic.level
+    # of the second pool's traffic lengths alone are used; when a request came there is in its own column
     later = Traffic(np.sort(first.last[go]), traffic.input[go], traffic.output[go] - 1, traffic.origin, level)
     parts = {name: getattr(second, name)[go] for name in FIELDS} | {"arrival": first.last[go]}
     whole, (first, second) = _joined(traffic, first, replace(second, traffic=later, refused=0, **parts), go)
