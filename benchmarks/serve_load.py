@@ -66,6 +66,7 @@ def moved(client: int, move: int, salt: int) -> dict[str, object]:
         "output": int(16 + value / 60) if slider == 1 else 128 + client,
         "utilisation": round(0.1 + 0.9 * value / 60_001, 6),
         "rate": f"rent:{0.5 + value / 6_000:.4f}",
+        "tpot": "100ms",  # which all of these machines can keep
         **({"concurrency": round(1 + value / 300, 3)} if slider == 3 else {}),
     }
 

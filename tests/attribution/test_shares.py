@@ -143,7 +143,7 @@ def test_entries_of_any_operation_sum_to_its_seconds(
     )  # fmt: skip
     entries = list(split(op, 0.25))
     assert sum(float(e.seconds) for e in entries) == pytest.approx(0.25 * op.seconds, rel=1e-12)
-    assert min(float(e.seconds) for e in entries) >= 0.0
+    assert min((float(e.seconds) for e in entries), default=0.0) >= 0.0
 
 
 @pytest.mark.parametrize("name", sorted(maker.KINDS))

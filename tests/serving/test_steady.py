@@ -170,6 +170,13 @@ def test_at_a_trickle_the_busy_share_is_the_rate_times_the_time_alone() -> None:
     assert state.tpot_s == pytest.approx(alone.tpot_s, rel=1e-3)
 
 
+@pytest.mark.parametrize("jump", [1e-3, 0.5, 3.0, 9.0])
+def test_of_a_jump_over_the_limit_the_side_below_is_found(jump: float) -> None:
+    """Such as one sequence more than there are captured graphs for."""
+    found = float(solve(lambda y: np.where(y > jump, 1.0, -1.0) + 0.1 * np.log(y), 1e-4, 10.0, 11.0))
+    assert jump * (1.0 - 1e-9) < found <= jump
+
+
 def test_a_rate_is_met_at_every_load() -> None:
     d = maker.deploy()
     moments = Moments.fixed(1000.0, 100.0)

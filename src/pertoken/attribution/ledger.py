@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,8 +17,7 @@ TOKENS = ("input", "cached", "output")
 PARTS = ("weights", "kv", "activations", "compute", "padding", "links", "overhead")
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """Seconds of one operation that one kind of token owes, for what bound it.
 
     Parameters
@@ -56,12 +54,12 @@ def split(op: Timed, share: Number) -> Iterable[Entry]:
         "overhead": op.overhead_s,
     }
     each = op.count * share / everyone
+    parts = {part: seconds for part, seconds in parts.items() if not _is(seconds, 0.0)}
     for token, tokens in (("input", op.input_tokens), ("output", op.output_tokens)):
         if not _is(tokens, 0.0):
             owed = each * tokens
             for part, seconds in parts.items():
-                if not _is(seconds, 0.0):
-                    yield Entry(token, part, op.group, op.name, owed * seconds)
+                yield Entry(token, part, op.group, op.name, owed * seconds)
     if not _is(op.cached_share, 0.0):
         yield Entry("cached", "compute", op.group, op.name, op.count * share * again)
 

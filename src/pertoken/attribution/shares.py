@@ -58,8 +58,10 @@ def crossover(fixed: Number, moved: Number, compute: Number, shape: Callable[[Nu
     shape : callable, optional
         ``w(tau) / w(1)``, concave and rising from 0 (experts that a batch touches); constant if None.
     """
-    surplus = np.asarray(compute - moved, dtype=float)
+    surplus = compute - moved
     bound = fixed >= surplus
+    if not isinstance(bound, np.ndarray) and (bound or shape is None):
+        return 1.0 if bound else fixed / surplus
     safe = np.where(bound, 1.0, surplus)
     if shape is None:
         return np.where(bound, 1.0, fixed / safe)
@@ -82,6 +84,8 @@ def phases(fixed: Number, moved: Number, compute: Number, shape: Callable[[Numbe
         As in `crossover`.
     """
     scale = crossover(fixed, moved, compute, shape)
+    if isinstance(scale, float) and scale == 1.0:
+        return Phases(fixed, moved, 0.0)
     bound = scale >= 1.0
     # w(tau*) is written as tau* (F - b), its value at the crossing, so the three sum exactly however tau* was found
     first = np.where(bound, fixed, scale * (compute - moved))

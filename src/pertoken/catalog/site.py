@@ -11,7 +11,7 @@ from pertoken.catalog import files
 from pertoken.errors import PertokenError
 from pertoken.money.owned import Ownership, read_ownership
 from pertoken.money.site import Site
-from pertoken.sources import USER, Sourced, read_number, read_sources
+from pertoken.sources import USER, Source, Sourced, read_number, read_sources
 
 CITED = "cited"
 
@@ -19,6 +19,11 @@ CITED = "cited"
 @cache
 def _table(name: str) -> Mapping[str, Any]:
     return files.read_toml(files.ROOT / "rates" / f"{name}.toml")
+
+
+@cache
+def _sources(name: str) -> Mapping[str, Source]:
+    return read_sources(_table(name)["sources"])
 
 
 @cache
@@ -52,7 +57,7 @@ def find_country(text: str) -> str:
 def grid(code: str) -> Sourced:
     """Carbon of a country's electricity [g/kWh]."""
     name, year, grams = grids()[code]
-    source = read_sources(_table("site")["sources"])["codecarbon"]
+    source = _sources("site")["codecarbon"]
     return Sourced(grams, "g/kWh", source, f"{name}, {year}")
 
 
@@ -72,7 +77,7 @@ def load_site(accelerator: str, given: Mapping[str, Any]) -> tuple[Site, list[st
         Knobs ``host``, ``pue``, ``country``, ``water``, ``embodied`` and ``watts``, those that were given.
     """
     table = _table("site")
-    sources = read_sources(table["sources"])
+    sources = _sources("site")
     defaults = {**table["site"], **(table["home"] if at_home(accelerator) else {})}
     assumed: list[str] = []
 

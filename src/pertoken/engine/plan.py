@@ -188,11 +188,12 @@ def build_plan(deployment: Deployed) -> tuple[Operation, ...]:
         What is deployed.
     """
     planner = _Planner(deployment)
-    counts: dict[Operation, float] = {}
+    merged: dict[tuple[Any, ...], Operation] = {}
     for block in deployment.model.blocks:
         ops = planner.attention(block.attention, block.count) if block.attention else []
         ops += planner.feedforward(block.feedforward, block.count) if block.feedforward else []
         for op in ops:
-            key = replace(op, count=0)
-            counts[key] = counts.get(key, 0) + op.count
-    return (*(replace(op, count=count) for op, count in counts.items()), *planner.ends())
+            key = (type(op), *(value for name, value in vars(op).items() if name != "count"))
+            same = merged.get(key)
+            merged[key] = replace(op, count=same.count + op.count) if same else op
+    return (*merged.values(), *planner.ends())

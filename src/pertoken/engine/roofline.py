@@ -8,8 +8,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from pertoken.engine.work import Work
 Number = Any
 
 
-@dataclass(frozen=True)
+@dataclass  # an estimate makes hundreds, and frozen ones take three times as long
 class Timed:
     """An operation of a step with its counts and seconds, both for one repeat on one accelerator.
 
@@ -47,6 +46,8 @@ class Timed:
         How the fixed read grows with the batch, see `pertoken.attribution.shares`.
     useful : float or ndarray
         Share of the compute seconds that a large shape would have needed; the rest goes on padding small ones.
+    seconds : float or ndarray
+        Of all repeats: compute and memory overlap, link and overhead add [s].
     """
 
     name: str
@@ -64,17 +65,19 @@ class Timed:
     cached_share: Number = 0.0
     shape: Callable[[Number], Number] | None = None
     useful: Number = 1.0
+    seconds: Number = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.seconds = np.maximum(self.compute_s, self.fixed_s + self.moved_s)
+        for beside in (self.link_s, self.overhead_s):
+            if not (isinstance(beside, float) and beside == 0.0):
+                self.seconds = self.seconds + beside
+        self.seconds = self.count * self.seconds
 
     @property
     def memory_s(self) -> Number:
         """Seconds of memory traffic [s]."""
         return self.fixed_s + self.moved_s
-
-    @cached_property
-    def seconds(self) -> Number:
-        """Seconds of all repeats: compute and memory overlap, link and overhead add [s]."""
-        beside = [s for s in (self.link_s, self.overhead_s) if not (isinstance(s, float) and s == 0.0)]
-        return self.count * sum(beside, np.maximum(self.compute_s, self.memory_s))
 
 
 def total_seconds(ops: Sequence[Timed]) -> Number:

@@ -8,7 +8,7 @@ from typing import Any
 Number = Any  # float or numpy array
 
 
-@dataclass(frozen=True)
+@dataclass  # as many as of `Timed`
 class Work:
     """Counts of one operation on one accelerator.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pertoken.engine.collectives import CollectiveOp
@@ -67,14 +68,16 @@ def read_from(number: Sourced) -> str:
 
 def fitted(known: Efficiency, group: str, form: str = "") -> str:
     """Which tables taught the efficiencies of one group, and of one format where it has some, in a few words."""
-    of_group = [
-        line for line in known.tables if f", {group}." in line and line.endswith(" rows") and "factor of" not in line
-    ]
+    return f"fit to {_rows_of(tuple(known.tables), group, form)} on {known.accelerator}"
+
+
+@cache
+def _rows_of(tables: tuple[str, ...], group: str, form: str) -> str:
+    of_group = [line for line in tables if f", {group}." in line and line.endswith(" rows") and "factor of" not in line]
     rows = [line for line in of_group if f", {group}.{form}: " in line] or of_group
     wheels = dict.fromkeys(line.split()[0] for line in rows)
     count = sum(int(line.split(": ")[1].split()[0]) for line in rows)
-    what = f"{count:,} measured rows of {' and '.join(wheels)}" if count else "no table; see assumed"
-    return f"fit to {what} on {known.accelerator}"
+    return f"{count:,} measured rows of {' and '.join(wheels)}" if count else "no table; see assumed"
 
 
 def formulas(op: Operation | None) -> dict[str, str]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -96,8 +96,7 @@ def board(accelerator: Accelerator) -> Draw | None:
     return flat(found) if found else None
 
 
-@dataclass(frozen=True)
-class Joules:
+class Joules(NamedTuple):
     """Energy of one operation that one kind of token owes, in the mean step, on one accelerator of a lane [J].
 
     Parameters
@@ -134,19 +133,22 @@ def _is_zero(figure: Number) -> bool:
 
 def _of_op(op: Timed, owed: Iterable[Entry], share: Number, draw: Draw, relative: float) -> Iterable[Joules]:
     """Floor by seconds; bytes and FLOP by tokens."""
-    for e in owed:
-        yield Joules(e.token, e.part, e.group, e.name, draw.active.value * e.seconds)
+    for token, part, group, name, seconds in owed:
+        yield Joules(token, part, group, name, draw.active.value * seconds)
     work, count = op.work, op.count * share
     moved = {"weights": work.weight_bytes, "kv": work.kv_bytes, "activations": work.activation_bytes}
     arithmetic = count * work.flop * draw.flop.value * relative
     again = arithmetic * op.cached_share
     spent = {part: count * size * draw.byte.value for part, size in moved.items()} | {"compute": arithmetic - again}
+    spent = {part: joules for part, joules in spent.items() if not _is_zero(joules)}
     everyone = np.maximum(op.input_tokens + op.output_tokens, 1e-30)
     for token, tokens in (("input", op.input_tokens), ("output", op.output_tokens)):
         if not _is_zero(tokens):
+            part_of = tokens / everyone
             for part, joules in spent.items():
-                yield Joules(token, part, op.group, op.name, joules * tokens / everyone)
-    yield Joules("cached", "compute", op.group, op.name, again)
+                yield Joules(token, part, op.group, op.name, joules * part_of)
+    if not _is_zero(again):
+        yield Joules("cached", "compute", op.group, op.name, again)
 
 
 def _of_kind(kind: StepKind, owed: list[list[Entry]], draw: Draw, relative: Mapping[str, float]) -> Iterable[Joules]:
@@ -156,12 +158,10 @@ def _of_kind(kind: StepKind, owed: list[list[Entry]], draw: Draw, relative: Mapp
         for op, seconds in zip(kind.ops, owed, strict=True)
         for e in _of_op(op, seconds, kind.share, draw, relative.get(op.name, 1.0))
     ]
-    total = sum((e.joules for e in entries), start=np.asarray(0.0))
+    total = sum(e.joules for e in entries)
     most = draw.cap.value * kind.share * kind.seconds
     factor = np.minimum(1.0, most / np.maximum(total, 1e-300))
-    for e in entries:
-        if not _is_zero(e.joules):
-            yield Joules(e.token, e.part, e.group, e.name, e.joules * factor)
+    yield from entries if np.all(factor == 1.0) else (e._replace(joules=e.joules * factor) for e in entries)
     waited = kind.share * kind.step.emitted * draw.wait.value
     yield Joules("output", "overhead", "host", "wait", waited * draw.active.value)
 

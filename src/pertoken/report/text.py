@@ -112,9 +112,9 @@ def _money(cost: Cost) -> list[str]:
 def _shares(cost: Cost, token: str, phase: str | None = None) -> list[tuple[str, float]]:
     """Parts of what one kind of token owes, largest first, as shares."""
     totals = dict.fromkeys(PARTS, 0.0)
-    for entry in cost.entries["value"]:
-        if entry.token == token and (phase is None or entry.name.startswith(phase)):
-            totals[entry.part] += float(entry.seconds)
+    for owing, part, _, name, seconds in cost.entries["value"]:
+        if owing == token and (phase is None or name.startswith(phase)):
+            totals[part] += float(seconds)
     whole = sum(totals.values()) or 1.0
     return sorted(((part, seconds / whole) for part, seconds in totals.items()), key=lambda item: -item[1])
 

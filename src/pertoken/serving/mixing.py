@@ -186,9 +186,9 @@ def longer(fixed: Number, sums: Number, spread: Number, level: Number) -> tuple[
     level : float or ndarray
         What ``sums`` has to reach to hide the launches; not above 0 where they need none [s].
     """
-    mean, variance = at_least(level, sums, spread) if np.any(level > 0.0) else (sums, spread * sums * sums)
+    mean, variance = at_least(level, sums, spread) if np.max(level, initial=0.0) > 0.0 else (sums, spread * sums * sums)
     found = np.maximum(fixed + mean, TINY)
-    return found, np.clip(variance / (found * found), EVEN, MOST_UNLIKE)
+    return found, np.minimum(np.maximum(variance / (found * found), EVEN), MOST_UNLIKE)
 
 
 def mixed_share(
@@ -234,7 +234,7 @@ def mixed_share(
         share = np.minimum(np.maximum(after_pure / (none_after_mixed + after_pure), least), 1.0)
     # errors of such rounds fall by a nearly constant factor; what is left of their sum is added [2]_
     first, second = tried[-1] - tried[-2], share - tried[-1]
-    left = np.clip(second / np.where(first == 0.0, 1.0, first), -0.9, 0.9)
+    left = np.minimum(np.maximum(second / (first + (first == 0.0)), -0.9), 0.9)
     share = np.minimum(np.maximum(share + second * left / (1.0 - left), least), 1.0)
     return share, bunching
 
@@ -255,14 +255,14 @@ def busy_share(crowd: Number, prompts: Number = 0.0) -> Number:
         rho, those of them that are prefilled.
     """
     a = np.maximum(crowd, 1.0)
-    rho = np.clip(prompts, 1e-9, 1.0 - 1e-9)
+    rho = np.minimum(np.maximum(prompts, 1e-9), 1.0 - 1e-9)
     power = a / rho
     u = np.ones_like(a)
     for _ in range(80):  # Newton on a convex function from above its root: converges monotonically
         left = np.exp(power * np.log1p(-u * rho))
         value = u + left - 1.0
         slope = 1.0 - a * left / (1.0 - u * rho)
-        before, u = u, np.clip(u - value / np.where(np.abs(slope) > TINY, slope, 1.0), 0.0, 1.0)
-        if np.all(np.abs(u - before) <= 1e-15):
+        before, u = u, np.minimum(np.maximum(u - value / (slope + (np.abs(slope) <= TINY)), 0.0), 1.0)
+        if np.max(np.abs(u - before), initial=0.0) <= 1e-8:  # each step squares what is left
             break
     return np.where(a > 1.0, u, 0.0)

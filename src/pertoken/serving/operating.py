@@ -103,10 +103,10 @@ def _ends(deployment: Deployment, moments: Moments) -> tuple[Number, Number, Num
     return low, np.maximum(most * (1.0 - 1e-9), low), np.maximum(most, low * (1.0 + 1e-6))
 
 
-def saturated(deployment: Deployment, moments: Moments, goals: Goals) -> Number:
+def saturated(deployment: Deployment, moments: Moments, goals: Goals, pace: Pace | None = None) -> Number:
     """y of the highest rate within goals, memory and budget; the least y where even that breaks one."""
     low, high, ceiling = _ends(deployment, moments)
-    pace = open_pace(deployment, moments)
+    pace = pace or open_pace(deployment, moments)
 
     def excess(finished: Number) -> Number:
         return np.log(_worst(strain(deployment, goals, steady(deployment, moments, finished, pace))))
@@ -259,7 +259,8 @@ def operate(deployment: Deployment, workload: Workload, moments: Moments | None 
     deployment.check_fit(workload.lengths.longest)
     moments = moments or workload_moments(deployment, workload)
     lanes, delay = deployment.split.lanes, deployment.profile.request_delay.value
-    best = steady(deployment, moments, saturated(deployment, moments, workload.goals), open_pace(deployment, moments))
+    pace = open_pace(deployment, moments)
+    best = steady(deployment, moments, saturated(deployment, moments, workload.goals, pace), pace)
     limits = strain(deployment, workload.goals, best)
     reachable = float(_worst(limits)) <= 1.0015  # a lone prompt that fills the token budget is at 1 / 0.999
     most = lanes * float(best.finished / best.step_s) if reachable else float("nan")
@@ -299,7 +300,8 @@ def _closed(deployment: Deployment, workload: Workload, moments: Moments, most: 
 
 def _open(deployment: Deployment, moments: Moments, rate: float, most: float) -> Operating:
     lanes = deployment.split.lanes
-    hardest = steady(deployment, moments, saturated(deployment, moments, Goals()), open_pace(deployment, moments))
+    pace = open_pace(deployment, moments)
+    hardest = steady(deployment, moments, saturated(deployment, moments, Goals(), pace), pace)
     ceiling = lanes * float(hardest.finished / hardest.step_s)
     if rate > ceiling * 1.0001:
         raise PertokenError(

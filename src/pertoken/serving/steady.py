@@ -24,6 +24,7 @@ from pertoken.serving.mixing import Pace
 from pertoken.serving.workload import Goals
 
 Number = Any
+START = -1.4  # log odds of a fifth, where searches begin: near most answers
 
 
 @dataclass(frozen=True)
@@ -161,10 +162,11 @@ def strain(deployment: Deployment, goals: Goals, state: Steady) -> dict[str, Num
 
 
 def solve(
-    function: Callable[[Number], Number], low: Number, high: Number, ceiling: Number, guess: Number = None,
-    tolerance: float = 1e-10,
-) -> Number:  # fmt: skip
+    function: Callable[[Number], Number], low: Number, high: Number, ceiling: Number, tolerance: float = 1e-10
+) -> Number:
     """Where a rising function crosses 0 between ``low`` and ``high``, both above 0; the nearer end if it does not.
+
+    Where it jumps over 0, the side below is returned.
 
     Secant steps held inside a bracket that every value narrows. They are taken on log(x / (ceiling - x)), in which the
     logarithm of a queue is all but linear, far from saturation and near it. Arguments may be arrays.
@@ -175,10 +177,9 @@ def solve(
         Rising.
     low, high, ceiling : float or ndarray
         Ends of the search, and a value above both where the function goes to infinity.
-    guess : float or ndarray, optional
-        Where to begin; else at the lower end.
     tolerance : float
-        Largest value of the function that counts as 0.
+        Largest value of the function that counts as 0. After a value that a secant step will bring below it, that step is
+        the last, and where it leads is not looked at.
     """
 
     def odds(y: Number) -> Number:
@@ -186,22 +187,28 @@ def solve(
 
     first, last = np.broadcast_arrays(odds(np.asarray(low, dtype=float)), odds(np.maximum(low, high)))
     left, right = first, last
-    x = first if guess is None else np.clip(odds(guess / (1.0 + guess / ceiling)), first, last)
-    before, value_before = x, np.zeros_like(x)
+    x = np.minimum(np.maximum(START, first), last)
+    before, value_before = x, np.ones_like(x)
     for turn in range(100):
         value = function(ceiling / (1.0 + np.exp(-x)))
         left, right = np.where(value < 0, x, left), np.where(value > 0, x, right)
-        done = ((x >= last) & (value <= 0)) | ((x <= first) & (value >= 0)) | (right - left < 1e-14)
-        done |= np.abs(value) < tolerance
+        close = right - left < 1e-12
+        done = ((x >= last) & (value <= 0)) | ((x <= first) & (value >= 0)) | close | (np.abs(value) < tolerance)
+        x = np.where(close & (value > tolerance), left, x)
         if np.all(done):
             break
         moved = x - before
         slope = np.where(moved == 0, 1.0, (value - value_before) / np.where(moved == 0, 1.0, moved)) if turn else 1.0
-        target = x - value / np.clip(slope, 0.2, 1e6)
+        slope = np.minimum(np.maximum(slope, 0.2), 1e6)
+        target = x - value / slope
         # a step out of the bracket halves it instead, unless to an end that was never tried; so does every other after nine
         inside = (
             ((target > left) | (left == first)) & ((target < right) | (right == last)) & (turn < 9 or turn % 2 == 1)
         )
-        target = np.clip(np.where(inside, target, (left + right) / 2.0), left, right)
+        target = np.minimum(np.maximum(np.where(inside, target, (left + right) / 2.0), left), right)
+        # secants that cut a small value a hundredfold will cut it more with the next step, which nobody needs to look at
+        last_step = inside & (np.abs(value) < np.minimum(1e4 * tolerance, 0.01 * np.abs(value_before)))
         before, value_before, x = x, value, np.where(done, x, target)
+        if np.all(done | last_step):
+            break
     return ceiling / (1.0 + np.exp(-x))

@@ -13,12 +13,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from pertoken.catalog import files
 from pertoken.errors import PertokenError
 from pertoken.report.document import clean
 
 SMALL, LEVEL = 1000, 3  # bytes that are not worth packing, and how hard the rest is packed
 JSON = "application/json"
+PLAIN = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 Tell = Callable[[Mapping[str, Any]], None]
 
 
@@ -53,18 +56,18 @@ class Refused:
     crash: bool = False
 
 
-def as_json(found: Any) -> str:
+def as_json(found: Any) -> bytes:
     """Plain data as JSON; unknown figures are null."""
-    try:  # most answers have none that are unknown, and looking at every number takes longer than writing it
-        return json.dumps(found, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError):
-        return json.dumps(clean(found), allow_nan=False, separators=(",", ":"))
+    try:
+        return orjson.dumps(found, default=clean, option=PLAIN)
+    except TypeError:  # integers beyond 64 bits, names that are no text
+        return json.dumps(clean(found), allow_nan=False, separators=(",", ":")).encode()
 
 
 def answered(found: Any) -> Answer:
     """A result as bytes, packed where that helps."""
-    text = found if isinstance(found, str) else "" if isinstance(found, Answer) else as_json(found)
-    plain = found if isinstance(found, Answer) else Answer(text.encode())
+    text = found.encode() if isinstance(found, str) else b"" if isinstance(found, Answer) else as_json(found)
+    plain = found if isinstance(found, Answer) else Answer(text)
     if len(plain.body) < SMALL:
         return plain
     return Answer(gzip.compress(plain.body, LEVEL, mtime=0), plain.kind, True, plain.name)

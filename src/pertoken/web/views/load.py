@@ -75,6 +75,12 @@ def table(cost: Cost, against: str, now: dict[str, float], span: Array) -> dict[
     x = np.array(sorted({float(s) for s in steps if span[0] <= s <= span[-1]} | {now["x"]}))
     found = loads.course(cost, against, x)
     unit = "$/M" if cost.rate else "s/M"
+    random = against == "concurrency" and cost.workload.mode != "concurrency"
+    apart = (
+        " Where you are, requests come at random; elsewhere one follows each answer, which waits less."
+        if random
+        else ""
+    )
     rows = []
     for i, value in enumerate(x):
         mine = value == now["x"]
@@ -88,7 +94,7 @@ def table(cost: Cost, against: str, now: dict[str, float], span: Array) -> dict[
         "title": f"Cost and latency against {loads.AGAINST[against]}, closed form",
         "head": [loads.AGAINST[against], f"input {unit}", f"output {unit}", "TTFT", "TPOT"],
         "rows": rows,
-        "note": "Idle time at each load is in its cost. Latencies are means.",
+        "note": "Idle time at each load is in its cost. Latencies are means." + apart,
     }
 
 
