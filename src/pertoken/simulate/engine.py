@@ -17,7 +17,7 @@ References
 from __future__ import annotations
 
 from pertoken.simulate.cache import evict
-from pertoken.simulate.compiled import compiled, merged
+from pertoken.simulate.compiled import compiled, inlined
 from pertoken.simulate.queues import overtaking, release
 from pertoken.simulate.request import admit, begin, depart, finish, give_up, land, take
 from pertoken.simulate.spend import decode_cost, note, pause, segment, step_cost
@@ -61,7 +61,7 @@ from pertoken.simulate.state import (
 from pertoken.simulate.stretch import earliest, grown, most_alike, needed, series
 
 
-@merged
+@inlined
 def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
     """One step with prompts, beside the decoding sequences or instead of them; False where none can be taken."""
     z = lane.z
@@ -109,7 +109,7 @@ def prompt_step(q: Requests, lane: Lane, c: Costs, p: Policy) -> bool:
     return True
 
 
-@merged
+@inlined
 def decode_steps(q: Requests, lane: Lane, c: Costs, p: Policy, most: int, until: int) -> None:
     """Steps of decoding alone, as many as are alike: at most ``most``, none that begins at ``until`` or later."""
     z = lane.z
@@ -156,7 +156,7 @@ def decode_steps(q: Requests, lane: Lane, c: Costs, p: Policy, most: int, until:
         finish(q, lane, p)
 
 
-@merged
+@inlined
 def secure(q: Requests, lane: Lane, p: Policy) -> None:
     """Make sure that the blocks of the next decode step are there, giving up requests for them."""
     z = lane.z
@@ -169,7 +169,7 @@ def secure(q: Requests, lane: Lane, p: Policy) -> None:
             z[NEXT_END] = NEVER
 
 
-@merged
+@inlined
 def enter(q: Requests, lane: Lane, p: Policy) -> None:
     """Queue what has arrived; where nothing waited, say from which step on prompts are taken."""
     z = lane.z
@@ -180,7 +180,7 @@ def enter(q: Requests, lane: Lane, p: Policy) -> None:
     release(q, lane, p)
 
 
-@merged
+@inlined
 def hear(q: Requests, lane: Lane, p: Policy) -> None:
     """What has come about since the last step: KV that has moved away, arrivals, KV that has moved here."""
     z = lane.z
@@ -192,7 +192,7 @@ def hear(q: Requests, lane: Lane, p: Policy) -> None:
         land(q, lane, p)
 
 
-@merged
+@inlined
 def rest(lane: Lane, until: int) -> bool:
     """Nothing can be served before something comes or KV has moved; True where neither is to be before ``until``."""
     z = lane.z
