@@ -27,6 +27,7 @@ CASES = {
     "235B": {"model": "qwen3-235b-a22b-fp8", "on": "8xh100-sxm"},
 }
 LENGTHS = ("azure-2023-conversation", "azure-2023-code", "even")
+FULL = {"model": "llama-3.1-70b", "on": "2xh100-sxm", "dtype": "fp8"}  # whose KV memory 256 users fill
 LOADS, CONCURRENCIES = (0.2, 0.5, 0.7, 0.8), (8, 32, 128)
 REQUESTS, SEEDS = 20_000, 3
 
@@ -47,7 +48,7 @@ class Row:
 
 def deployment(case: str, engine: str = "vllm") -> Case:
     """A case of the table."""
-    return Case({**CASES[case], "engine": engine}, Options())
+    return Case({**(FULL if case == "full" else CASES[case]), "engine": engine}, Options())
 
 
 def lengths(name: str) -> Lengths:
@@ -103,12 +104,13 @@ def main(engine: str = "vllm") -> None:
     """Print the table."""
     print("case lengths                  traffic   TTFT ms closed, simulated   TPOT ms closed, simulated    "
           "requests/s closed, simulated   input's part of the bill")  # fmt: skip
-    for name in CASES:
+    for name in (*CASES, "full"):
         case = deployment(name, engine)
         for drawn in map(lengths, LENGTHS):
             most = operate(case.deployment, Workload(lengths=drawn, goals=case.goals)).most_rate
             todo = [(f"load {x:g}", Workload(lengths=drawn, rps=x * most)) for x in LOADS]
             todo += [(f"{n} users", Workload(lengths=drawn, concurrency=n)) for n in CONCURRENCIES]
+            todo = [("256 users", Workload(lengths=drawn, concurrency=256))] if name == "full" else todo
             for what, workload in todo:
                 try:
                     r = compare(case.deployment, drawn, workload)

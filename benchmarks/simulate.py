@@ -13,7 +13,8 @@ import pertoken as pt
 from pertoken.catalog import traces
 from pertoken.serving.lengths import Lengths
 from pertoken.simulate.bill import Billed
-from pertoken.simulate.run import TICK, Cluster, Run, _drive, simulate
+from pertoken.simulate.cluster import Cluster
+from pertoken.simulate.run import TICK, Run, _drive, simulate
 from pertoken.simulate.traffic import BLOCK, Traffic, open_loop
 
 COUNT = 2_000_000

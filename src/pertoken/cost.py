@@ -147,7 +147,8 @@ class Cost(Explained):
             return None
         m = self.operating.moments
         contexts = tuple(max(0.0, c - m.cached) for c in m.contexts)
-        without = replace(m, input=m.fresh, prior=max(0.0, float(m.prior - m.cached)), contexts=contexts)
+        prior = max(0.0, float(m.prior - m.cached))
+        without = replace(m, input=m.fresh, prior=prior, contexts=contexts, whole=m.whole - m.cached)
         state = self.operating.state
         bare = steady(self.deployment, without, state.finished, state.pace)
         more = float(state.step_s / state.finished - bare.step_s / bare.finished) * self.deployment.split.tp

@@ -25,11 +25,14 @@ from pertoken.serving.trace import lengths_from_text
 from pertoken.serving.workload import Goals, Workload
 from pertoken.simulate.bill import Billed
 from pertoken.simulate.capacity import Highest, max_rate
+from pertoken.simulate.drawn import Drawn, Held, Parts
 from pertoken.simulate.options import OPTIONS, REFUSED
 from pertoken.simulate.pools import Pools, simulate_pools
 from pertoken.simulate.records import Records
 from pertoken.simulate.run import faster, simulate
 from pertoken.simulate.setup import Options, read_options
+from pertoken.simulate.stream import stream
+from pertoken.simulate.tally import BilledStream, Streamed, Tally
 from pertoken.simulate.traffic import Traffic, closed_loop, conversations, open_loop, read_profile
 
 DEFAULT_REQUESTS = 20_000
@@ -64,10 +67,7 @@ class Case:
                 )
         self.assumed: list[str] = []
         if options.decode:
-            self.assumed += [
-                "the decode pool never holds the prefill pool up",
-                "KV moves at the network's rate whatever else does",
-            ]
+            self.assumed.append("KV moves at the network's rate whatever else does")
         self.trace = self._trace()
         self.lengths = self.trace.lengths if self.trace else self._lengths()
         self.goals = Goals(self.knobs.get("ttft", DEFAULT_TTFT), self.knobs.get("tpot", DEFAULT_TPOT))
@@ -142,8 +142,8 @@ class Case:
                 continue
         raise PertokenError("no rate can be derived for this deployment; give --rps")
 
-    def traffic(self, rate: float | None = None) -> Traffic:
-        """The requests; at a rate of the caller's where one is given."""
+    def traffic(self, rate: float | None = None, draw: Callable[..., Any] = open_loop) -> Any:
+        """The requests, an open loop's from ``draw``; at a rate of the caller's where one is given."""
         o, knobs = self.options, self.knobs
         modes = [name for name in ("concurrency", "rps", "load") if name in knobs]
         if len(modes) > 1:
@@ -166,11 +166,62 @@ class Case:
         if o.turns > 1.0:
             return conversations(self.lengths, rate, count, o.turns, o.think, o.seed, o.burst)
         profile = read_profile(o.profile) if o.profile else None
-        return open_loop(self.lengths, rate, count, o.seed, o.burst, profile)
+        return draw(self.lengths, rate, count, o.seed, o.burst, profile)
 
     def run(self, progress: Callable[[float], None] | None = None) -> Simulation:
         """Serve it."""
         return self._billed(self._serve(self.traffic(), progress))
+
+    def warm(self) -> None:
+        """Compile what serving it takes, on few requests and by the engine's own rules."""
+        options = self.options
+        self.options = replace(options, cluster=replace(options.cluster, policy=None))
+        try:
+            self._serve(open_loop(self.lengths, 1.0, 2), None)
+        except PertokenError:
+            pass  # the run itself will say so
+        finally:
+            self.options = options
+
+    def stream(
+        self, add: Callable[[Billed], None] | None = None, progress: Callable[[float], None] | None = None
+    ) -> Simulation:
+        """Serve it without keeping single requests.
+
+        Parameters
+        ----------
+        add : callable, optional
+            Given requests in order of arrival, part by part.
+        progress : callable, optional
+            As of `pertoken.simulate.run.simulate`.
+        """
+        tally = Tally(self.goals)
+
+        def sink(part: Records) -> None:
+            billed = Billed(part, self.rate, self.draw, self.site)
+            tally.add(billed)
+            if add:
+                add(billed)
+
+        source = self._source()
+        run, partial = stream(self.deployment, source, sink, self.options.cluster, self.draw, progress)
+        billed = BilledStream(Streamed.ended(run, tally, partial), self.rate, self.draw, self.site)
+        return Simulation(billed, self.goals, list(dict.fromkeys(self.assumed)), self.scenario, policy=self.own)
+
+    def _source(self) -> Parts:
+        """The requests in parts."""
+        o = self.options
+        if o.decode:
+            raise PertokenError("--stream has one pool, and --replicas asks for two; give one number, or leave it out")
+        if "concurrency" in self.knobs or o.turns > 1.0:
+            flag = "--concurrency" if "concurrency" in self.knobs else "--turns"
+            raise PertokenError(
+                f"--stream needs arrivals that wait for no answer, and {flag} makes some; leave one out"
+            )
+        if self.trace:
+            return Held(self.traffic())
+        drawn: Drawn = self.traffic(draw=Drawn)
+        return drawn
 
     def search(
         self, progress: Callable[[float], None] | None = None, tell: Callable[[str], None] | None = None

@@ -37,7 +37,13 @@ def mixture(classes: Sequence[Class]) -> Moments:
     steps = share * (made - 1.0)
     context = float(steps @ (given + (made - 2.0) / 2.0) / steps.sum())
     return Moments(
-        fresh, float(share @ made), fresh, float(share @ given**2), pairs / fresh - (fresh + 1) / 2, (context,)
+        fresh,
+        float(share @ made),
+        fresh,
+        float(share @ given**2),
+        pairs / fresh - (fresh + 1) / 2,
+        (context,),
+        float(share @ (made * (given + made)) / (share @ made)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from pertoken.errors import PertokenError
 from pertoken.simulate.compiled import COMPILED
 from pertoken.simulation import Case
+from pertoken.sweeping import apart
 from pertoken.web.asked import Asked
 from pertoken.web.commands import OPTIONS, flags
 from tests.cli.tool import run
@@ -97,3 +99,73 @@ def test_policies_are_not_over_http(tmp_path: Path) -> None:
 
     with closed(tmp_path), pytest.raises(PertokenError, match="the page runs none"):
         load_policy("own.py")
+
+
+ORDER = "def order(arrival_s, input): return arrival_s + input / 1000\n"
+HOSTILE = {
+    "compiled, endless for some": (
+        "def order(arrival_s):\n    x = arrival_s\n    while arrival_s > 5.0 and x > -1.0:\n        x = x + 0.5\n    return x",
+        "without a sign of life",
+    ),
+    "endless when read": ("while True: pass", "without a sign of life"),
+    "ends the process": ("import os\nos._exit(3)", "ended its process"),
+    "sleeps": (
+        "import time\ndef order(arrival_s):\n    if arrival_s > 5: time.sleep(1000)\n    return arrival_s",
+        "without a sign of life",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "stream"), [*((kind, ()) for kind in HOSTILE), ("sleeps", ("--stream",))])
+def test_what_does_not_end_is_ended_with_a_sentence(
+    kind: str, stream: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "PATIENCE", 2.5)
+    path, source = tmp_path / "own.py", HOSTILE[kind]
+    path.write_text(source[0])
+    found = run(*JOB, *stream, "--policy", str(path), "-o", str(tmp_path / "x.csv"))
+    assert found.code == 2
+    assert f"policy {path}" in found.err
+    assert source[1] in found.err
+    assert [p.name for p in tmp_path.iterdir()] == ["own.py"]
+    assert not active_children()
+
+
+def test_a_stream_of_a_policy_is_the_file_of_a_run_that_holds_all(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(ORDER)
+    paths = [tmp_path / "held.csv", tmp_path / "streamed.csv"]
+    for path, more in zip(paths, ((), ("--stream",)), strict=True):
+        assert run(*JOB, "--policy", str(own), *more, "-o", str(path)).code == 0
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_a_policy_prints_is_not_in_the_result(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text("print('hello')\n" + ORDER)
+    assert found("--policy", str(path))["requests"]["answered"] == 2000
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--replicas", "2:2"), ("--turns", "3", "--reuse-prefixes"), ("--turns", "3", "--replicas", "2:1", "--reuse-prefixes"),
+        ("--speculative", "2"), ("--stream",), ("--max-rate",), ("--concurrency", "300", "--replicas", "1:1"),
+    ],
+)  # fmt: skip
+def test_policies_go_with_all_else(more: tuple[str, ...], tmp_path: Path) -> None:
+    first = tmp_path / "first.py"
+    first.write_text("def order(arrival_s): return arrival_s\n")
+    short = tmp_path / "short.py"
+    short.write_text("def order(input): return input\n")
+    load = () if "--max-rate" in more or "--concurrency" in more else ("--rps", "60")
+    job = (*JOB[:4], "--requests", "600", *load, *more, "--json")
+    plain, own, other = (
+        json.loads(run(*job, *given).out) for given in ((), ("--policy", str(first)), ("--policy", str(short)))
+    )
+    for name in ("requests", "seconds", "tokens", "ttft_s", "tpot_s", "e2e_s"):
+        assert own[name] == plain[name]
+    assert other["requests"]["answered"] == own["requests"]["answered"]
+    assert other["ttft_s"] != own["ttft_s"], "negative control: another order is another run"
+    assert abs(other["bill"]["residual"]) <= 1e-9 * other["bill"]["usd"]

@@ -77,10 +77,21 @@ def test_pools_add_up(tmp_path: Path) -> None:
     assert slow["e2e_s"]["mean"] > found["e2e_s"]["mean"]
 
 
-def test_a_decode_pool_that_is_overrun_is_told() -> None:
-    found = run(*JOB, "--replicas", "1:1", "--rps", "200", "--input", "8000", "--output", "1000")
-    assert "a real one would stall" in found.out
-    assert "a real one would stall" not in run(*JOB, "--replicas", "1:1", "--rps", "2").out
+def test_a_decode_pool_that_is_overrun_holds_the_other_up() -> None:
+    job = (*JOB, "--rps", "200", "--input", "8000", "--output", "1000", "--network", "1000GB/s", "--json")
+    few, many = (json.loads(run(*job, "--replicas", replicas).out) for replicas in ("4:1", "4:8"))
+    assert few["pools"]["stalled"] > 0.05 > many["pools"]["stalled"] == 0
+    assert few["pools"]["waited_s"] > 100 * many["pools"]["waited_s"]
+    assert few["ttft_s"]["mean"] > 1.15 * many["ttft_s"]["mean"]
+    assert "held up" in run(*JOB, "--rps", "2", "--replicas", "1:1").out
+
+
+@pytest.mark.parametrize("given", [("--concurrency", "20"), ("--turns", "3", "--rps", "5", "--reuse-prefixes")])
+def test_two_pools_take_requests_that_follow_answers(given: tuple[str, ...]) -> None:
+    found = json.loads(run(*JOB, "--replicas", "2:1", *given, "--json").out)
+    assert found["requests"]["answered"] == 300
+    assert (found["tokens"]["cached"] > 0) == ("--turns" in given)
+    assert abs(found["bill"]["residual"]) <= 1e-9 * found["bill"]["usd"]
 
 
 @pytest.mark.parametrize("replicas", ["2", "1:1"])
@@ -119,8 +130,7 @@ def test_cases_are_kept_and_one_that_fails_is_told(tmp_path: Path) -> None:
         (("--requests", "0"), "--requests is 0"), (("--burst", "-1"), "--burst is -1"), (("--profile", "1,2"), "24 hourly"),
         (("--trace", "/nowhere.csv"), "is no file"), (("--replicas", "0"), "--replicas is 0"),
         (("--replicas", "0:0"), "two such as 4:2"), (("--replicas", "4:"), "two such as 4:2"),
-        (("--replicas", "9" * 50), "two such as 4:2"), (("--replicas", "2:1", "--concurrency", "4"), "no closed loop"),
-        (("--replicas", "2:1", "--turns", "3"), "--turns needs one pool"), (("--replicas", "2:1", "--crowd", "3"), "--crowd"),
+        (("--replicas", "9" * 50), "two such as 4:2"), (("--replicas", "2:1", "--crowd", "3"), "--crowd"),
         (("--replicas", "2:1", "--reuse-prefixes"), "--reuse-prefixes needs"), (("--seed", "x"), "--seed is 'x'"),
         (("--seed", "1.5"), "--seed is 1.5"), (("--max-rate", "--rps", "4"), "--rps sets one; leave"),
         (("--rps", "1", "--rps", "2", "--seed", "-1"), "--seed is -1"),

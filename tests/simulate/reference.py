@@ -81,9 +81,13 @@ class Reference:
                         self.step(self.decoding(), [])
             assert self.held <= self.policy.capacity
 
+    def taken(self, r: One, tokens: int) -> int:
+        """Blocks that a request takes when it is admitted."""
+        return self.blocks(r.input + r.output - 1 if self.policy.reserves else tokens)
+
     def make_room(self) -> None:
         """Blocks for the next token of every decoding request, giving up the last of the last level."""
-        while True:
+        while not self.policy.reserves:
             decoding = self.decoding()
             need = sum(self.grown(r.context + self.policy.grow) - r.blocks for r in decoding)
             if self.held + need <= self.policy.capacity:
@@ -118,10 +122,24 @@ class Reference:
         free = self.policy.capacity - self.held
         return bool(self.own["admit"](free, blocks, running, len(self.waiting), r.input, r.output))
 
+    def slots_taken(self) -> int:
+        return len(self.decoding())
+
+    def comes_alone(self, r: One) -> bool:
+        """Whether its prompt has to be prefilled here."""
+        return True
+
+    def next(self) -> One:
+        """Whose turn it is."""
+        if "order" in self.own:
+            return min(self.waiting, key=lambda r: (self.said("order", r), r.arrival, r.number))
+        level = min(r.level for r in self.waiting)
+        return next(r for r in self.waiting if r.level == level)
+
     def prompts(self) -> list[tuple[One, int]]:
         """Prompt chunks of the next step."""
-        decodes = len(self.decoding())
-        room = self.policy.budget - (decodes * self.policy.width if self.policy.mixed else 0)
+        decodes = self.slots_taken()
+        room = self.policy.budget - (len(self.decoding()) * self.policy.width if self.policy.mixed else 0)
         chosen: list[tuple[One, int]] = []
         while room > 0 and decodes + len(chosen) < self.policy.slots:
             partial = [r for r in self.running if r.have < r.target and r not in [c[0] for c in chosen]]
@@ -130,20 +148,18 @@ class Reference:
             else:
                 if not self.waiting or decodes >= self.policy.slots:
                     break
-                level = min(r.level for r in self.waiting)
-                r = next(r for r in self.waiting if r.level == level)
-                if "order" in self.own:
-                    r = min(self.waiting, key=lambda r: (self.said("order", r), r.arrival, r.number))
+                r = self.next()
+                if not self.comes_alone(r):
+                    break
                 target = r.input + r.emitted
                 if not self.policy.chunked and target > room and chosen:
                     break
-                if self.held + self.blocks(target) > self.policy.capacity:
-                    break
-                if not self.admits(r, self.blocks(target), decodes + len(chosen)):
+                blocks = self.taken(r, target)
+                if self.held + blocks > self.policy.capacity or not self.admits(r, blocks, decodes + len(chosen)):
                     break
                 self.waiting.remove(r)
                 self.running.append(r)
-                r.target, r.have, r.blocks = target, 0, self.blocks(target)
+                r.target, r.have, r.blocks = target, 0, blocks
             size = min(r.target - r.have, room) if self.policy.chunked else r.target
             chosen.append((r, size))
             room -= size
@@ -180,15 +196,24 @@ class Reference:
         self.clock += time
         self.steps += 1
         self.kinds.append((time, len(decodes), sum(size for _, size in chosen)))
+        self.emit(decodes)
+        for r, size in chosen:
+            r.have += size
+        self.begin([r for r, _ in chosen])
+
+    def emit(self, decodes: list[One]) -> None:
+        """A step of decoding ends."""
         for r in decodes:
             r.context += self.policy.grow
-            r.blocks = self.grown(r.context)
+            r.blocks = r.blocks if self.policy.reserves else self.grown(r.context)
             r.left -= 1
             if r.left == 0:
                 r.last = self.clock
                 self.running.remove(r)
-        for r, size in chosen:
-            r.have += size
+
+    def begin(self, prompts: list[One]) -> None:
+        """A step of prompts ends: those that are whole have a token."""
+        for r in prompts:
             if r.have == r.target:
                 r.first = self.clock if r.first is None else r.first
                 r.context = r.target * self.policy.grain

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pertoken.serving.operating import operate
@@ -47,3 +49,16 @@ def test_another_load_does_not_agree() -> None:
     found = REFEREE.compare(made.deployment, drawn, Workload(lengths=drawn, rps=0.8 * most), 10_000, 2)
     other = operate(made.deployment, Workload(lengths=drawn, rps=0.6 * most))
     assert abs(other.ttft_s / found["ttft"].simulated - 1.0) > 0.10
+
+
+@pytest.mark.parametrize("lengths", ["azure-2023-conversation", "even"])
+def test_a_memory_full_of_whole_answers_agrees(lengths: str) -> None:
+    """TensorRT-LLM sets the cache of a whole answer aside, in both; those that are served are longer than those that are sent."""
+    made, drawn = REFEREE.deployment("full", "trtllm"), REFEREE.lengths(lengths)
+    d, workload = made.deployment, Workload(lengths=drawn, concurrency=256)
+    found = REFEREE.compare(d, drawn, workload, 6000, 2)
+    assert abs(found["rate"].difference) < 0.02
+    assert abs(found["ttft"].difference) < 0.08
+    assert operate(d, workload).bound == "KV memory"
+    other = REFEREE.compare(replace(d, profile=replace(d.profile, reserves=False)), drawn, workload, 6000, 2)
+    assert found["ttft"].simulated > 1.3 * other["ttft"].simulated, "negative control: block by block more are admitted"

@@ -8,7 +8,8 @@ import pytest
 from pertoken.errors import PertokenError
 from pertoken.scenario import price
 from pertoken.simulate.accepting import accept_of, mean_of, steps_of
-from pertoken.simulate.run import Cluster, Run
+from pertoken.simulate.cluster import Cluster
+from pertoken.simulate.run import Run
 from pertoken.simulation import Case
 from pertoken.whatif.ask import ask
 from tests.simulate.test_engine import TICK, speculating, traffic

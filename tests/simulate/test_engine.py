@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pertoken.engine.deployment import Deployment
 from pertoken.engine.draft import drafted
-from pertoken.simulate.run import Cluster, Run, _drive
-from pertoken.simulate.state import AGAIN, FIRST, LAST, PREEMPTED, STEPS
+from pertoken.simulate.cluster import Cluster
+from pertoken.simulate.run import Run, _drive
+from pertoken.simulate.state import AGAIN, FIRST, HELD, LAST, PREEMPTED, STEPS
 from pertoken.simulate.traffic import Traffic
 from tests import maker
 from tests.simulate.reference import One, Reference
@@ -21,7 +22,7 @@ TICK = 1e-12
 
 
 def deployment(**changes) -> Deployment:
-    flags = {name: changes.pop(name) for name in ("mixed", "chunked") if name in changes}
+    flags = {name: changes.pop(name) for name in ("mixed", "chunked", "reserves") if name in changes}
     return maker.deploy(maker.KINDS["dense"](), engine=replace(maker.profile(**changes), **flags))
 
 
@@ -81,12 +82,17 @@ def test_times_are_those_of_the_reference(gap: float, blocks: int, mixed: bool, 
 @given(
     st.integers(0, 10**6), st.sampled_from([0.0, 0.0005, 0.003, 0.05]), st.integers(30, 90), st.sampled_from([1, 3]),
     st.sampled_from([1, 4, 16]), st.integers(1, 40), st.sampled_from([40, 64, 700]), st.booleans(), st.booleans(),
+    st.booleans(),
 )  # fmt: skip
-def test_random_runs_agree(seed, gap, blocks, levels, block, slots, budget, mixed, chunked) -> None:
-    d = deployment(token_budget=budget, max_sequences=slots, mixed=mixed, chunked=chunked, graph_sequences=6)
+def test_random_runs_agree(seed, gap, blocks, levels, block, slots, budget, mixed, chunked, reserves) -> None:
+    flags = {"mixed": mixed, "chunked": chunked, "reserves": reserves}
+    d = deployment(token_budget=budget, max_sequences=slots, graph_sequences=6, **flags)
     cluster = Cluster(priorities=levels, block=block)
     run, found = both(d, traffic(seed, 60, gap, levels=levels), blocks * 16 // block, cluster)
     same(run, found)
+    assert run.lanes.z[0][HELD] == 0
+    if reserves:
+        assert run.lanes.z[0][PREEMPTED] == 0
 
 
 @settings(max_examples=100)

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pertoken.errors import PertokenError
+from pertoken.simulate.cluster import Cluster
 from pertoken.simulate.compiled import COMPILED
 from pertoken.simulate.own import read_policy
-from pertoken.simulate.run import Cluster, simulate
+from pertoken.simulate.run import simulate
 from pertoken.simulate.state import PREEMPTED
 from pertoken.simulate.traffic import Traffic
 from tests.simulate.test_engine import both, deployment, same, traffic
@@ -29,6 +30,9 @@ KINDS = {
     "all": "def order(input): return input % 7\ndef victim(arrival_s): return -arrival_s\n"
     "def admit(free_blocks, needed_blocks, running): return running < 2 or free_blocks > needed_blocks + running",
 }  # fmt: skip
+
+
+OWN = {kind: read_policy(source, "own.py") for kind, source in KINDS.items()}
 
 
 def slowly(source: str) -> str:
@@ -49,7 +53,7 @@ def slowly(source: str) -> str:
     st.booleans(), st.booleans(),
 )  # fmt: skip
 def test_random_runs_agree(seed, kind, gap, blocks, levels, block, slots, budget, mixed, chunked) -> None:
-    own = read_policy(KINDS[kind], "own.py")
+    own = OWN[kind]
     assert not own.why or not COMPILED
     d = deployment(token_budget=budget, max_sequences=slots, mixed=mixed, chunked=chunked, graph_sequences=6)
     cluster = Cluster(priorities=levels, block=block, policy=own)

@@ -10,10 +10,12 @@ from pertoken.money.energy import board
 from pertoken.money.rate import Rate, rent
 from pertoken.money.site import Site
 from pertoken.serving.lengths import Lengths
+from pertoken.simulate import run as running
 from pertoken.simulate.bill import Billed
-from pertoken.simulate.pools import _peak, simulate_pools
-from pertoken.simulate.run import Cluster, simulate
-from pertoken.simulate.traffic import closed_loop, open_loop
+from pertoken.simulate.cluster import Cluster
+from pertoken.simulate.pools import simulate_pools
+from pertoken.simulate.run import simulate
+from pertoken.simulate.traffic import open_loop
 from tests.simulate.test_engine import deployment
 
 LENGTHS = Lengths(np.array([300.0, 900.0]), np.array([1.0, 80.0]))
@@ -37,10 +39,25 @@ def test_pools_answer_all_and_add_up() -> None:
     moved = d.sequence_bytes(t.input[t.output > 1].astype(float)).sum() * d.split.tp
     assert found.moved_bytes == pytest.approx(float(moved))
     assert found.decode.counts["prefilled"] == 0
-    with pytest.raises(PertokenError, match="closed loop"):
-        simulate_pools(d, closed_loop(LENGTHS, 4, 10), Cluster(), Cluster())
     with pytest.raises(PertokenError, match="leave --crowd out"):
         simulate_pools(d, t, Cluster(crowd=3), Cluster())
+
+
+def test_a_run_that_is_ended_early_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "SLICE", 100)
+    monkeypatch.setattr(running, "SMALL", 100)
+
+    def stop(share: float) -> None:
+        if share > 0.3:
+            raise KeyboardInterrupt
+
+    d = deployment(max_sequences=16)
+    found = simulate_pools(d, open_loop(LENGTHS, 20.0, 1500, 1), Cluster(2), Cluster(1), board(d.accelerator), stop)
+    whole = found.whole
+    assert whole.partial
+    assert 0 < whole.done.sum() < 1000
+    billed = Billed(whole, rent(2.5), board(d.accelerator), Site())
+    assert abs(billed.residual) <= 1e-9 * billed.bill
 
 
 def test_a_decode_pool_without_work_is_paid_for() -> None:
@@ -48,12 +65,6 @@ def test_a_decode_pool_without_work_is_paid_for() -> None:
     found = simulate_pools(deployment(), open_loop(single, 5.0, 50, 1), Cluster(1), Cluster(3)).whole
     assert found.paid_accelerator_s == pytest.approx(4 * found.end, rel=1e-6)
     assert found.tokens["output"] == 50
-
-
-def test_kv_that_waits_is_counted_at_its_peak() -> None:
-    since, until = np.array([0.0, 1.0, 2.0, 5.0]), np.array([3.0, 2.0, 4.0, np.nan])
-    assert _peak(since, until, np.array([10, 20, 40, 1000])) == 50
-    assert _peak(since[3:], until[3:], np.array([7])) == 0
 
 
 @pytest.mark.parametrize("rate", [rent(2.5), Rate(1e-4, "electricity", "power", 1e-7, 700.0)])

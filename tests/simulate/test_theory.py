@@ -15,9 +15,10 @@ from pertoken.errors import PertokenError
 from pertoken.serving.lengths import Lengths
 from pertoken.serving.operating import operate
 from pertoken.serving.workload import Workload
+from pertoken.simulate.cluster import Cluster
 from pertoken.simulate.compiled import boxed
 from pertoken.simulate.records import Records
-from pertoken.simulate.run import Cluster, Run, _drive, simulate
+from pertoken.simulate.run import Run, _drive, simulate
 from pertoken.simulate.spend import chunk_cost, entry_of
 from pertoken.simulate.state import HELD, KEPT
 from pertoken.simulate.traffic import Traffic, closed_loop, conversations, open_loop
@@ -191,7 +192,7 @@ def test_gaps_and_equal_times_and_giants() -> None:
     assert found.last[2] == pytest.approx(1e9, abs=2.0)
     adds_up(found)
     run = with_blocks(Run(d, traffic(1, 5, 0.0), Cluster(), None, 1e-12), 1 << 20)
-    assert run.refused.size == 0
+    assert run.refused == 0
     with pytest.raises(PertokenError, match="from 1 up"):
         Traffic(np.zeros(1), np.ones(1), np.zeros(1), "nothing")
     with pytest.raises(PertokenError, match="rising order"):

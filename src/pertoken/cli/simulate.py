@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +15,12 @@ from pertoken.cli.options import complete, knob_options, read_cases, table_optio
 from pertoken.errors import PertokenError
 from pertoken.report.place import place
 from pertoken.simulate.options import OPTIONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pertoken.cli.progress import Progress
+    from pertoken.report.simulation import Simulation
 
 MOST_CASES = 10_000
 
@@ -25,11 +35,18 @@ MOST_CASES = 10_000
     "--max-rate", "search", is_flag=True, help="Find the highest rate at which 99% of requests meet the goals."
 )
 @click.option(
+    "--stream",
+    is_flag=True,
+    help="Keep no single requests in memory: write them (-o .csv .jsonl .parquet) as the run goes.",
+)
+@click.option(
     "--scenario", metavar="FILE.toml", help="Read knobs and options from a file; those given here come first."
 )
 @click.option("--keep", metavar="FOLDER", help="Of several cases: keep finished ones there, and go on from them.")
 @click.option("--workers", type=int, default=0, help="Processes for several cases (default: one a core).")
-@click.option("--on-ray", metavar="ADDRESS", help="Run cases on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.")
+@click.option(
+    "--on-ray", metavar="ADDRESS", help="Run cases on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a line for each case.")
 @click.option(
@@ -39,7 +56,7 @@ MOST_CASES = 10_000
     " against load as .png .svg.",
 )  # fmt: skip
 def simulate(
-    model: tuple[str, ...], search: bool, scenario: str | None, keep: str | None, workers: int, on_ray: str | None,
+    model: tuple[str, ...], search: bool, stream: bool, scenario: str | None, keep: str | None, workers: int, on_ray: str | None,
     as_json: bool, as_csv: bool, target: str | None, reuse_prefixes: bool, no_reuse_prefixes: bool, **given: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Serve traffic request by request, and say what it costs.
@@ -55,12 +72,18 @@ def simulate(
     pertoken simulate llama-3.1-8b --on h100-sxm --max-rate --ttft 500ms --tpot 30ms
     pertoken simulate llama-3.1-8b --on h100-sxm --replicas 6 --replicas 4:2 --load={0.3,0.5,0.7,0.9} -o load.svg
     pertoken simulate llama-3.1-8b --on h100-sxm --load 0.9 --seed={0..9} --keep done
+    pertoken simulate llama-3.1-8b --on h100-sxm --requests 20000000 --stream -o requests.parquet
     """
     if as_json and as_csv:
         raise PertokenError("--json and --csv cannot both be given; leave one out, or write the other with -o")
     if reuse_prefixes or no_reuse_prefixes:
         given["reuse_prefixes"] = ("no",) * no_reuse_prefixes + ("yes",) * reuse_prefixes
     cases = read_cases(model, scenario, given, "pertoken simulate llama-3.1-8b", OPTIONS, MOST_CASES)
+    if stream:
+        if len(cases) > 1 or keep or on_ray or search:
+            raise PertokenError("--stream is of one run: leave out --max-rate, --keep, --on-ray and values given twice")
+        _streamed(cases[0], as_json, as_csv, target)
+        return
     if len(cases) > 1 or keep or on_ray:
         from pertoken.cli.sweeping import sweep
 
@@ -73,22 +96,103 @@ def _one(given: dict[str, Any], search: bool, as_json: bool, as_csv: bool, targe
     """One case, with a progress line."""
     from pertoken.cli.progress import Progress, first_use
     from pertoken.report import simulation_files as files
-    from pertoken.report.text import plain
     from pertoken.simulation import Case
 
     path = place(target, files.WRITERS) if target is not None else None
-    case, line = Case.of(given), Progress("simulating")
-    if case.own and case.own.why:
-        click.echo(f"pertoken: {plain(case.own.said)}", err=True)
+    case, line = None if "policy" in given else Case.of(given), Progress("simulating")
     first_use()
     line(0.0)
     try:
-        run = case.search(line, line.tell) if search else case.run(line)
+        if case is None:
+            run = _apart(given, line, search=search)
+        elif search:
+            run = case.search(line, line.tell)
+        else:
+            run = case.run(line)
     finally:
         line.close()
-    if path:
+    _wrote(run, path, False)
+    _show(run, as_json, as_csv)
+
+
+def _streamed(given: dict[str, Any], as_json: bool, as_csv: bool, target: str | None) -> None:
+    """One case whose requests are written as it goes. Ctrl-C is heard between slices, when the file is whole."""
+    from pertoken.cli.progress import Progress, first_use
+    from pertoken.report import simulation_files as files
+    from pertoken.report.simulation import columns
+    from pertoken.report.simulation_stream import FORMS, Requests
+    from pertoken.simulation import Case
+
+    path = place(target, files.WRITERS) if target is not None else None
+    line = Progress("simulating")
+    if "policy" in given:
+        first_use()
+        single = path if path and path.suffix.lower() in FORMS else None
+        try:
+            run = _apart(given, line, stream=True, path=single)
+        finally:
+            line.close()
+        _wrote(run, path, single is not None)
+        _show(run, as_json, as_csv)
+        return
+    case = Case.of(given)
+    first_use()
+    file = Requests(path) if path and path.suffix.lower() in FORMS else None
+    try:
+        with between_slices(line) as progress:
+            run = case.stream((lambda billed: file.add(columns(billed))) if file else None, progress)
+            if file:
+                file.close(run.partial, run.records.traffic.origin)
+    finally:
+        line.close()
+        if file:
+            file.drop()
+    _wrote(run, path, file is not None)
+    _show(run, as_json, as_csv)
+
+
+def _wrote(run: Simulation, path: Path | None, already: bool) -> None:
+    """Write a file, unless it was written meanwhile, and say so."""
+    from pertoken.report import simulation_files as files
+
+    if path and not already:
         files.write(run, path)
+    if path:
         click.echo(f"wrote {path}", err=True)
+
+
+def _apart(given: dict[str, Any], line: Progress, **how: Any) -> Simulation:
+    """A case with a policy, in a process that can be ended."""
+    from pertoken.report.text import plain
+    from pertoken.sweeping.apart import Job, run_apart
+
+    return run_apart(Job(given, **how), line, line.tell, lambda said: click.echo(f"pertoken: {plain(said)}", err=True))
+
+
+@contextmanager
+def between_slices(line: Callable[[float], None]) -> Iterator[Callable[[float], None]]:
+    """Progress that raises ``KeyboardInterrupt`` when Ctrl-C was pressed since the last; elsewhere it raises nothing."""
+    pressed: list[int] = []
+
+    def progress(share: float) -> None:
+        line(share)
+        if pressed:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield progress
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield progress
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _show(run: Simulation, as_json: bool, as_csv: bool) -> None:
+    """Print a run, and end as one that was interrupted does where it was."""
+    from pertoken.report import simulation_files as files
+
     click.echo(files.to_json(run) if as_json else files.to_csv(run) if as_csv else run.text(), nl=False)
     if run.partial:
         click.echo("pertoken: interrupted; the result is partial", err=True)

@@ -59,27 +59,16 @@ class Simulation:
         """Whether the run, or the search for its rate, was ended early."""
         return self.records.partial or bool(self.highest and math.isinf(self.highest.within))
 
-    @property
-    def each(self) -> dict[str, Any]:
-        """Tokens, dollars (without idle time) and joules of each request that was answered."""
-        r, b, done = self.records, self.billed, self.records.done
-        return {
-            "input": r.traffic.input[done], "cached": r.hit[done], "output": r.traffic.output[done],
-            "usd": b.usd[done].sum(axis=1), "joules": b.joules[done].sum(axis=1),
-        }  # fmt: skip
-
     @cached_property
     def document(self) -> dict[str, Any]:
         """All but single requests, SI units; latencies in seconds, money in dollars."""
         r, b = self.records, self.billed
-        done = int(r.done.sum())
-        tokens = r.tokens
-        joules = np.nansum(b.joules, axis=0) if b.draw else np.full(2, np.nan)
+        done, tokens, joules, usd = r.answered, r.tokens, b.joules_sums, b.usd_sums
         inputs = tokens["input"] + tokens["cached"]
         found = {
             "partial": self.partial,
             **({"max_rate": vars(self.highest)} if self.highest else {}),
-            "requests": {"sent": r.traffic.size, "answered": done, "refused": r.refused},
+            "requests": {"sent": r.sent, "answered": done, "refused": r.refused},
             "seconds": r.end,
             "rate": {
                 "answered_per_s": done / r.end if r.end else 0.0,
@@ -88,8 +77,9 @@ class Simulation:
                 "goodput_per_s": r.goodput(self.goals),
                 "goals": {"ttft_s": self.goals.ttft, "tpot_s": self.goals.tpot},
             },
-            **{f"{name}_s": r.percentiles(getattr(r, name)) for name in LATENCIES},
-            "per_request": {name: r.percentiles(values) for name, values in self.each.items()},
+            **{f"{name}_s": r.spread(name) for name in LATENCIES},
+            "per_request": b.spread,
+            **({"percentile_error": r.error} if r.error else {}),
             "utilisation": r.utilisation,
             "batch": float(np.average(r.timeline.batch)) if r.timeline.batch.size else 0.0,
             "kv_occupancy": float(np.average(r.timeline.kv)) if r.timeline.kv.size else 0.0,
@@ -97,8 +87,8 @@ class Simulation:
             "tokens": tokens,
             "per_million": b.per_million,
             "bill": {
-                "usd": b.bill, "input_usd": float(b.usd[:, 0].sum()), "cached_usd": float(b.usd[:, 1].sum()),
-                "output_usd": float(b.usd[:, 2].sum()), "idle_usd": b.idle_usd, "residual": b.residual,
+                "usd": b.bill, "input_usd": float(usd[0]), "cached_usd": float(usd[1]), "output_usd": float(usd[2]),
+                "idle_usd": b.idle_usd, "residual": b.residual,
                 "accelerator_s": r.paid_accelerator_s, "idle_share": b.idle_share,
             },
             "accelerator_s": r.accelerator_s,
@@ -120,7 +110,7 @@ class Simulation:
         """Each pool's part; their bills add up to the whole's."""
         found: dict[str, Any] = {
             "moved_bytes": pools.moved_bytes, "transfer_s": pools.transfer_s, "sending": pools.sending,
-            "waiting_kv": pools.waiting,
+            "waited_s": pools.waited_s, "stalled": pools.stalled,
         }  # fmt: skip
         for name, r in (("prefill", pools.prefill), ("decode", pools.decode)):
             if r is None:
@@ -151,6 +141,8 @@ class Simulation:
             if not r.partial:
                 ended = "search was ended early; a higher rate may meet the goals too"
             lines.insert(0, f"PARTIAL: the {ended}")
+        if d.get("percentile_error"):
+            lines[-1:-1] = [f"streamed: percentiles to {d['percentile_error']:.1%}, all else exact"]
         if self.highest:
             lines += [*self._highest(self.highest), ""]
         lines += [*self._requests(d), "", *self._service(d)]
@@ -220,11 +212,10 @@ class Simulation:
             f"KV moved     {format_bytes(pools['moved_bytes'])}, {format_seconds(pools['transfer_s'])} a request; an accelerator"
             f" that prefills sends {pools['sending']:.1%} of the time"
         )
-        if pools["waiting_kv"] > 1.0:
-            lines.append(
-                f"overrun      KV that waited for the decode pool came to {pools['waiting_kv']:,.1f} times the prefill pool's"
-                " memory, so a real one would stall: TTFT is too good; use more decode replicas"
-            )
+        lines.append(
+            f"held up      KV waits {format_seconds(pools['waited_s'])} for a place to decode; {pools['stalled']:.1%} of the time"
+            " prompts wait for memory that such KV holds"
+        )
         return lines
 
     def _money(self, d: dict[str, Any]) -> list[str]:
@@ -257,18 +248,23 @@ class Simulation:
             **{f"{name}_usd_per_million": value for name, value in d["per_million"].items()},
             "idle_share": d["bill"]["idle_share"], "usd": d["bill"]["usd"],
             "usd_per_request": d["per_request"]["usd"]["mean"], "joules_per_request": d["per_request"]["joules"]["mean"],
-            **({name: d["pools"][name] for name in ("moved_bytes", "transfer_s", "waiting_kv")} if self.pools else {}),
+            **({name: d["pools"][name] for name in ("moved_bytes", "transfer_s", "waited_s", "stalled")} if self.pools else {}),
         }  # fmt: skip
 
     def columns(self) -> dict[str, Any]:
         """Records of single requests, one array a column."""
-        r, b = self.records, self.billed
-        return {
-            "arrival_s": r.arrival, "first_token_s": r.first, "finish_s": r.last, "input": r.traffic.input,
-            "cached": r.hit, "output": r.traffic.output, "preempted": r.again, "lane": r.where,
-            "input_usd": b.usd[:, 0], "cached_usd": b.usd[:, 1], "output_usd": b.usd[:, 2],
-            "usd": b.usd.sum(axis=1), "joules": b.joules.sum(axis=1),
-        }  # fmt: skip
+        return columns(self.billed)
+
+
+def columns(b: Billed) -> dict[str, Any]:
+    """Records of single requests, one array a column."""
+    r = b.records
+    return {
+        "arrival_s": r.arrival, "first_token_s": r.first, "finish_s": r.last, "input": r.traffic.input,
+        "cached": r.hit, "output": r.traffic.output, "preempted": r.again, "lane": r.where,
+        "input_usd": b.usd[:, 0], "cached_usd": b.usd[:, 1], "output_usd": b.usd[:, 2],
+        "usd": b.usd.sum(axis=1), "joules": b.joules.sum(axis=1),
+    }  # fmt: skip
 
 
 def _goal(seconds: float) -> str:

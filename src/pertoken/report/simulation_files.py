@@ -28,7 +28,11 @@ def to_csv(run: Simulation) -> str:
 
 
 def _requests_jsonl(run: Simulation) -> str:
-    columns = run.columns()
+    return lines_of(run.columns())
+
+
+def lines_of(columns: Mapping[str, Any]) -> str:
+    """Requests as JSON lines."""
     lines = zip(*(values.tolist() for values in columns.values()), strict=True)
     return "".join(json.dumps(clean(dict(zip(columns, line, strict=True)))) + "\n" for line in lines)
 
@@ -40,18 +44,21 @@ def _scenario(run: Simulation) -> str:
 
 def _requests_csv(run: Simulation) -> str:
     columns = run.columns()
-    out = io.StringIO()
-    out.write(",".join(columns) + "\n")
+    return ",".join(columns) + "\n" + rows_of(columns)
+
+
+def rows_of(columns: Mapping[str, Any]) -> str:
+    """Requests as rows of CSV, without names."""
     cells = [[_cell(v) for v in values.tolist()] for values in columns.values()]
-    out.writelines(",".join(line) + "\n" for line in zip(*cells, strict=True))
-    return out.getvalue()
+    return "".join(",".join(line) + "\n" for line in zip(*cells, strict=True))
 
 
 def _cell(value: Any) -> str:
     return "" if value != value else repr(value)  # noqa: PLR0124 - NaN
 
 
-def _requests_parquet(run: Simulation) -> bytes:
+def arrow() -> tuple[Any, Any]:
+    """pyarrow and its Parquet, or a sentence."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -59,6 +66,11 @@ def _requests_parquet(run: Simulation) -> bytes:
         raise PertokenError(
             "Parquet files need pyarrow; install it with: pip install pyarrow, or write .csv"
         ) from error
+    return pyarrow, parquet
+
+
+def _requests_parquet(run: Simulation) -> bytes:
+    pyarrow, parquet = arrow()
     out = io.BytesIO()
     table = pyarrow.table(run.columns()).replace_schema_metadata(
         {"partial": str(run.partial).lower(), "traffic": run.records.traffic.origin}

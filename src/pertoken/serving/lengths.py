@@ -92,6 +92,7 @@ class Lengths:
             fresh_squared=float((fresh**2).mean()),
             prior=float(pairs.mean() / fresh.mean()) - (float(fresh.mean()) + 1.0) / 2.0,
             contexts=self._decode_contexts(contexts),
+            whole=float(((self.input + self.output) * self.output).sum() / self.output.sum()),
         )
 
     def _decode_contexts(self, groups: int) -> tuple[float, ...]:
@@ -127,6 +128,8 @@ class Moments:
         of mean length and computed in one chunk [token].
     contexts : tuple of float or ndarray
         Decode contexts, groups of equal weight [token].
+    whole : float or ndarray
+        Mean tokens of input and output of a request that is served, each counted for as many steps as it takes [token].
     width, accepted : float or ndarray
         Tokens of a sequence that a decode step handles, and those that it emits; more than 1 with speculative decoding.
     """
@@ -137,6 +140,7 @@ class Moments:
     fresh_squared: Number
     prior: Number
     contexts: tuple[Number, ...]
+    whole: Number
     width: Number = 1.0
     accepted: Number = 1.0
 
@@ -146,7 +150,7 @@ class Moments:
         found = np.minimum(input_tokens * cached, input_tokens - 1.0)
         fresh = input_tokens - found
         context = input_tokens + np.maximum(output_tokens - 2.0, 0.0) / 2.0
-        return cls(input_tokens, output_tokens, fresh, fresh**2, found, (context,))
+        return cls(input_tokens, output_tokens, fresh, fresh**2, found, (context,), input_tokens + output_tokens)
 
     @property
     def cached(self) -> Number:

@@ -113,8 +113,8 @@ def open_pace(deployment: Deployment, moments: Moments) -> Pace:
 
 def cache_slots(deployment: Deployment, moments: Moments) -> Number:
     """Requests whose cache one lane can hold: of mean context, or whole where the engine sets that aside."""
-    whole = (moments.input + moments.output,)
-    held = [deployment.sequence_bytes(n) for n in (whole if deployment.profile.reserves else moments.contexts)]
+    found = (moments.whole,) if deployment.profile.reserves else moments.contexts
+    held = [deployment.sequence_bytes(n) for n in found]
     return deployment.cache_capacity / deployment.split.pp / (sum(held) / len(held))
 
 

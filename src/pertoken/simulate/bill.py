@@ -56,6 +56,31 @@ class Billed:
         return found
 
     @property
+    def joules_sums(self) -> Array:
+        """Joules of the accelerators for all requests, by input and output tokens [J]."""
+        return np.nansum(self.joules, axis=0) if self.draw else np.full(2, np.nan)
+
+    @property
+    def usd_sums(self) -> Array:
+        """Dollars of all requests, by input, cached and output tokens [$]."""
+        found: Array = self.usd.sum(axis=0)
+        return found
+
+    @property
+    def each(self) -> dict[str, Array]:
+        """Tokens, dollars (without idle time) and joules of each request that was answered."""
+        r, done = self.records, self.records.done
+        return {
+            "input": r.traffic.input[done], "cached": r.hit[done], "output": r.traffic.output[done],
+            "usd": self.usd[done].sum(axis=1), "joules": self.joules[done].sum(axis=1),
+        }  # fmt: skip
+
+    @property
+    def spread(self) -> dict[str, dict[str, float]]:
+        """Mean and percentiles of `each`."""
+        return {name: self.records.percentiles(values) for name, values in self.each.items()}
+
+    @property
     def idle_joules(self) -> float:
         """Joules of idle accelerators that are paid for [J]."""
         return self.draw.idle.value * self.records.accelerator_s["idle"] if self.draw else float("nan")
@@ -89,19 +114,19 @@ class Billed:
         paid = r.paid_accelerator_s * self.rate.fixed_usd_per_second
         if not self.rate.usd_per_joule or self.draw is None:
             return paid
-        waited = self.draw.active.value * self.draw.wait.value * float(r.traffic.output[r.done].sum())
+        waited = self.draw.active.value * self.draw.wait.value * r.tokens["output"]
         joules = (r.energy + waited) * self.tp + self.idle_joules
         return paid + joules * self.site.factor * self.rate.usd_per_joule
 
     @property
     def residual(self) -> float:
         """Bill less all that was charged and idle time: 0 but for rounding [$]."""
-        return self.bill - float(self.usd.sum()) - self.idle_usd
+        return self.bill - float(self.usd_sums.sum()) - self.idle_usd
 
     @property
     def per_million(self) -> dict[str, float | None]:
         """Dollars per million tokens by kind, idle time apart; None of kinds that there were none of [$]."""
-        totals = self.usd.sum(axis=0)
+        totals = self.usd_sums
         tokens = self.records.tokens
         return {
             name: float(totals[k]) / tokens[name] * MILLION if tokens[name] else None for k, name in enumerate(KINDS)

@@ -59,6 +59,14 @@ def inlined(function: F) -> F:
     return _jit(function, forceinline=True)
 
 
+def merged(function: F) -> F:
+    """The same, written into its callers before they are compiled: for what is large and has few.
+
+    numba optimises what a function calls once more with the function, which takes most of the time of compiling.
+    """
+    return _jit(function, inline="always")
+
+
 def boxed(array: Any) -> Any:
     """An array for compiled code; lists of plain numbers, which the interpreter reads faster, for the rest."""
     return array if COMPILED else array.tolist()

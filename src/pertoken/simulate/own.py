@@ -8,7 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType, FunctionType
 from typing import Any
 
@@ -54,6 +54,11 @@ class Own:
         return f"policy {self.file} ({names}) {how}"
 
     @property
+    def bare(self) -> Own:
+        """What a reader is told of it, which can go to another process."""
+        return replace(self, functions=dict.fromkeys(self.functions, _nothing), compiled={}, users={})
+
+    @property
     def loop(self) -> list[Any]:
         """What the loop calls, in the order of order, admit and victim; 0 where the engine's own rule stays."""
         if self.why:
@@ -70,6 +75,13 @@ class Own:
             found = f"raised {_first_line(error)}"
         asked = ", ".join(f"{FACTS[name][k]}={values[k]:g}" for k in taken)
         return PertokenError(f"{name}({asked}) of {self.file} {found}; it must return a number")
+
+    def none_admitted(self, count: int) -> PertokenError:
+        """So many requests wait for nothing."""
+        return PertokenError(
+            f"admit of {self.file} admits none of {count:,} that wait, with nothing running and nothing to come; let it admit"
+            " when running is 0"
+        )
 
     def attempt(self, name: str, values: Sequence[float]) -> None:
         """Call a function once, and for no more than ``MOST_STEPS`` of the interpreter's.
@@ -100,6 +112,10 @@ class Own:
             sys.settrace(before)
         if math.isnan(value):
             raise self.fault(name, values)
+
+
+def _nothing(*_: float) -> float:
+    return math.nan
 
 
 class _Endless(BaseException):

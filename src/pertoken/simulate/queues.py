@@ -16,6 +16,7 @@ from pertoken.simulate.state import (
     HEAP,
     LEVEL,
     MASK,
+    MOVED,
     NEVER,
     NEWER,
     NEXT,
@@ -188,12 +189,25 @@ def front(lane: Lane, levels: int) -> int:
 @inlined
 def pop(q: Requests, lane: Lane, i: int) -> None:
     """Take the front of a queue away, on to the stack of what runs."""
+    unqueue(q, lane, i)
+    stack(q, lane, i)
+
+
+@inlined
+def unqueue(q: Requests, lane: Lane, i: int) -> None:
+    """Take the front of a queue away."""
     level = q.n[i][LEVEL]
     if lane.z[ORDERED] >= 0:
         lane.z[ORDERED] = meld(q, q.n[i][NEXT], q.n[i][PREVIOUS], True)
     else:
         lane.z[QUEUE + 2 * level] = q.n[i][NEXT]
     lane.z[WAITING] -= 1
+
+
+@inlined
+def stack(q: Requests, lane: Lane, i: int) -> None:
+    """A request runs."""
+    level = q.n[i][LEVEL]
     q.n[i][OLDER], q.n[i][NEWER] = lane.z[STACK + level], NONE
     if lane.z[STACK + level] >= 0:
         q.n[lane.z[STACK + level]][NEWER] = i
@@ -268,6 +282,39 @@ def unset_end(q: Requests, lane: Lane, i: int, end: int) -> None:
         q.n[before][NEXT] = after
     else:
         lane.z[RING + (end & lane.z[MASK])] = after
+
+
+@compiled
+def put(q: Requests, lane: Lane, i: int, at: int) -> None:
+    """Into one of the lists whose KV moves, in order of when it has; the list's first, last and next time are at ``at``."""
+    z, when = lane.z, q.n[i][MOVED]
+    before = z[at + 1]
+    while before >= 0 and q.n[before][MOVED] > when:
+        before = q.n[before][PREVIOUS]
+    after = z[at] if before < 0 else q.n[before][NEXT]
+    q.n[i][PREVIOUS], q.n[i][NEXT] = before, after
+    if before < 0:
+        z[at], z[at + 2] = i, when
+    else:
+        q.n[before][NEXT] = i
+    if after < 0:
+        z[at + 1] = i
+    else:
+        q.n[after][PREVIOUS] = i
+
+
+@compiled
+def take_first(q: Requests, lane: Lane, at: int) -> int:
+    """The first of such a list, taken away."""
+    z = lane.z
+    i = z[at]
+    after = q.n[i][NEXT]
+    z[at] = after
+    if after < 0:
+        z[at + 1], z[at + 2] = NONE, NEVER
+    else:
+        q.n[after][PREVIOUS], z[at + 2] = NONE, q.n[after][MOVED]
+    return i  # type: ignore[no-any-return]
 
 
 @inlined

@@ -25,6 +25,7 @@ from pertoken.simulate.state import (
     HIT,
     JOULES,
     LAST,
+    LATER,
     LOST,
     MOST_HELD,
     NEVER,
@@ -121,31 +122,24 @@ class Records:
     @classmethod
     def of(cls, run: Run, partial: bool) -> Records:
         """Read a run's arrays."""
-        tick, n = run.tick, run.traffic.size
-
-        def times(found: Any) -> Array:
-            whole = np.asarray(found, dtype=np.int64)
-            return np.where(whole >= NEVER, np.nan, whole * tick)
-
         if partial:
-            _settle_all(run)
-        z, g = np.asarray(run.lanes.z, dtype=np.int64), np.asarray(run.lanes.g)
-        q, f = np.asarray(run.requests.n), np.asarray(run.requests.f)
-        first, last, owed = times(q[:, FIRST]), times(q[:, LAST]), f[:, OWED:]
-        delay = run.deployment.profile.request_delay.value
-        arrival = q[:, ARRIVAL] * tick - delay
-        unsent = np.isnan(run.traffic.arrival) & np.isnan(first)
-        arrival = np.where(np.isnan(run.traffic.arrival), arrival, run.traffic.arrival)
-        end = int(z[:, CLOCK].max()) if n else 0
-        names = {"steps": STEPS, "preempted": PREEMPTED, "prefilled": PREFILLED, "decoded": DECODED, "finished_prompts": EMITTED,
-                 "recomputed": LOST, "most_blocks": MOST_HELD}  # fmt: skip
-        counts = {name: int(z[:, at].max() if name == "most_blocks" else z[:, at].sum()) for name, at in names.items()}
-        return cls(
-            run.deployment, run.traffic, np.where(unsent, np.nan, arrival), first, last,
-            np.maximum(q[:, HIT], 0), q[:, AGAIN], _lanes_of(run), owed[:, :3] * tick, owed[:, 3:],
-            paid_ticks(run, end) * tick, float(z[:, BUSY].sum() * tick), float(g[:, JOULES].sum()), counts,
-            timeline_of(run, z), partial, int(run.refused.size), len(z),
-        )  # fmt: skip
+            settle_all(run)
+        return cls(run.deployment, run.held, **outcomes(run, len(run.where)), **whole(run), partial=partial)
+
+    @property
+    def error(self) -> float:
+        """Relative error of percentiles: none, as every request is kept."""
+        return 0.0
+
+    @property
+    def sent(self) -> int:
+        """Requests that users send."""
+        return self.traffic.size
+
+    @property
+    def answered(self) -> int:
+        """How many requests were answered."""
+        return int(self.done.sum())
 
     @cached_property
     def done(self) -> Array:
@@ -176,12 +170,16 @@ class Records:
         found: Array = (self.last - self.arrival)[self.done]
         return found
 
-    def goodput(self, goals: Goals) -> float:
-        """Answered requests that met both goals, a second [1/s]."""
-        own = np.zeros(self.done.sum())
+    def within(self, goals: Goals) -> int:
+        """How many answered requests met both goals."""
+        own = np.zeros(self.answered)
         many = self.traffic.output[self.done] > 1
         own[many] = self.tpot
-        return float(((self.ttft <= goals.ttft) & (own <= goals.tpot)).sum() / self.end)
+        return int(((self.ttft <= goals.ttft) & (own <= goals.tpot)).sum())
+
+    def goodput(self, goals: Goals) -> float:
+        """Answered requests that met both goals, a second [1/s]."""
+        return self.within(goals) / self.end
 
     @property
     def utilisation(self) -> float:
@@ -198,11 +196,17 @@ class Records:
             "output": int(self.traffic.output[self.done].sum()),
         }
 
+    @property
+    def owed_sums(self) -> Array:
+        """Lane-seconds owed by input, cached and output tokens of all requests [s]."""
+        found: Array = self.owed.sum(axis=0)
+        return found
+
     @cached_property
     def accelerator_s(self) -> dict[str, float]:
         """Accelerator-seconds by who owes them; with ``idle`` they are all that is paid for [s]."""
         tp = self.deployment.split.tp
-        found = {name: float(self.owed[:, k].sum()) * tp for k, name in enumerate(KINDS)}
+        found = {name: float(each) * tp for name, each in zip(KINDS, self.owed_sums, strict=True)}
         return found | {"idle": (self.paid_s - self.busy_s) * tp}
 
     @property
@@ -210,12 +214,48 @@ class Records:
         """Accelerator-seconds that are paid for [s]."""
         return self.paid_s * self.deployment.split.tp
 
+    def spread(self, name: str) -> dict[str, float]:
+        """Mean and percentiles of ``ttft``, ``tpot`` or ``e2e`` [s]."""
+        return self.percentiles(getattr(self, name))
+
     def percentiles(self, values: Array) -> dict[str, float]:
         """Mean and percentiles; NaN of nothing."""
         if not values.size:
             return {"mean": float("nan")} | {f"p{p:g}": float("nan") for p in PERCENTILES}
         at = np.percentile(values, PERCENTILES)
         return {"mean": float(values.mean())} | {f"p{p:g}": float(v) for p, v in zip(PERCENTILES, at, strict=True)}
+
+
+def outcomes(run: Run, count: int) -> dict[str, Any]:
+    """What became of the first ``count`` requests that a run holds, by fields of `Records`."""
+    tick, sent = run.tick, run.held.arrival[:count]
+
+    def times(found: Any) -> Array:
+        ticks = np.asarray(found, dtype=np.int64)
+        return np.where(ticks >= NEVER, np.nan, ticks * tick)
+
+    q, f = np.asarray(run.requests.n)[:count], np.asarray(run.requests.f)[:count]
+    first, last, owed = times(q[:, FIRST]), times(q[:, LAST]), f[:, OWED:]
+    arrival = q[:, ARRIVAL] * tick - run.deployment.profile.request_delay.value
+    unsent = np.isnan(sent) & np.isnan(first)
+    arrival = np.where(np.isnan(sent), arrival, sent)
+    return {
+        "arrival": np.where(unsent, np.nan, arrival), "first": first, "last": last, "hit": np.maximum(q[:, HIT], 0),
+        "again": q[:, AGAIN], "where": _lanes_of(run)[:count], "owed": owed[:, :3] * tick, "joules": owed[:, 3:],
+    }  # fmt: skip
+
+
+def whole(run: Run) -> dict[str, Any]:
+    """What a run has in sum, by fields of `Records`."""
+    tick = run.tick
+    z, g = np.asarray(run.lanes.z, dtype=np.int64), np.asarray(run.lanes.g)
+    names = {"steps": STEPS, "preempted": PREEMPTED, "prefilled": PREFILLED, "decoded": DECODED, "finished_prompts": EMITTED,
+             "recomputed": LOST, "most_blocks": MOST_HELD}  # fmt: skip
+    return {
+        "paid_s": paid_ticks(run, int(z[:, CLOCK].max())) * tick, "busy_s": float(z[:, BUSY].sum() * tick),
+        "energy": float(g[:, JOULES].sum()), "timeline": timeline_of(run, z), "refused": run.refused, "lanes": len(z),
+        "counts": {name: int(z[:, at].max() if at == MOST_HELD else z[:, at].sum()) for name, at in names.items()},
+    }  # fmt: skip
 
 
 def paid_ticks(run: Run, end: int) -> int:
@@ -232,19 +272,19 @@ def paid_ticks(run: Run, end: int) -> int:
 def _lanes_of(run: Run) -> Array:
     """Lane of each request; those that follow others are where these were."""
     where = np.asarray(run.where, dtype=np.int32).copy()
-    follow = run.traffic.follow
-    if follow.size:
-        for i in np.flatnonzero(follow >= 0):
+    follow = run.held.follow
+    for i in np.flatnonzero(follow >= 0):
+        if where[follow[i]] == LATER:
             where[follow[i]] = where[i]
     return where
 
 
-def _settle_all(run: Run) -> None:
+def settle_all(run: Run) -> None:
     """Charge requests that still decode, so that a partial result adds up too."""
     q = run.requests
     for r in range(len(run.lanes.z)):
         lane = Lane(*(rows[r] for rows in run.lanes))
-        for i in lane.z[RING : run.policy.phases]:
+        for i in lane.z[RING : run.policy.phases]:  # counts by phase come after
             while i >= 0:
                 run.code(settle)(q, lane, i)
                 i = q.n[i][NEXT]  # noqa: PLW2901

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pertoken.simulate.cache import match
-from pertoken.simulate.compiled import compiled, inlined
+from pertoken.simulate.compiled import compiled, inlined, merged
 from pertoken.simulate.engine import advance
 from pertoken.simulate.queues import send
 from pertoken.simulate.state import (
@@ -157,13 +157,26 @@ def start_and_stop(lanes: Lane, up: Array, since: Array, paid: Array, s: Scale, 
             lanes.z[r][CLOCK] = up[off]
 
 
-@compiled
+@merged
 def catch_up(q: Requests, lanes: Lane, c: Costs, p: Policy, until: int) -> None:
     """All lanes serve until ``until``."""
     for r in range(len(lanes.z)):
         z = lanes.z[r]
         if z[CLOCK] < until and not (idle(z) and z[NEXT_ARRIVAL] >= until):
             advance(q, lane_of(lanes, r), c, p, until)
+
+
+@inlined
+def choose(q: Requests, lanes: Lane, p: Policy, s: Scale, up: Array, i: int, turn: int) -> int:
+    """The lane of a request that arrives, the ``turn``-th that does."""
+    now = q.n[i][ARRIVAL]
+    if len(lanes.z) == 1:
+        return 0
+    if s.route == 0:
+        return round_robin(lanes, up, now, s.per_replica, turn % len(lanes.z))
+    if s.route == 1:
+        return least_loaded(lanes, up, now, s.per_replica)
+    return prefix_aware(q, lanes, p, up, i, now, s.per_replica)
 
 
 @compiled
@@ -177,10 +190,12 @@ def serve(
     up: Array,
     since: Array,
     paid: Array,
+    before: int,
     begin: int,
     end: int,
+    until: int,
 ) -> None:
-    """Route the requests from ``begin`` to before ``end``, which arrive in that order, serving meanwhile.
+    """Route the requests from ``begin`` to before ``end``, which arrive in that order, and serve meanwhile and to ``until``.
 
     Parameters
     ----------
@@ -188,6 +203,8 @@ def serve(
         Lane of each request, written; a request whose entry is not NONE is none of the router's business.
     up, since, paid : ndarray
         Of each replica: when it is ready, since when it is paid for, and what was paid for before [tick].
+    before : int
+        Requests that came before those that are held.
     """
     for i in range(begin, end):
         if where[i] != NONE:
@@ -197,14 +214,8 @@ def serve(
             catch_up(q, lanes, c, p, now)
         if s.crowd:
             start_and_stop(lanes, up, since, paid, s, now)
-        if len(lanes.z) == 1:
-            r = 0
-        elif s.route == 0:
-            r = round_robin(lanes, up, now, s.per_replica, i % len(lanes.z))
-        elif s.route == 1:
-            r = least_loaded(lanes, up, now, s.per_replica)
-        else:
-            r = prefix_aware(q, lanes, p, up, i, now, s.per_replica)
+        r = choose(q, lanes, p, s, up, i, before + i)
         where[i] = r
         lanes.z[r][ASSIGNED] += 1
         send(q, lane_of(lanes, r), i)
+    catch_up(q, lanes, c, p, until)

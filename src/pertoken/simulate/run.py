@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +17,19 @@ from pertoken.money.energy import Draw
 from pertoken.simulate.accepting import BITS, GRAIN, accept_of
 from pertoken.simulate.asking import NAMES
 from pertoken.simulate.cache import tails
+from pertoken.simulate.cluster import Cluster
 from pertoken.simulate.compiled import COMPILED, as_lists, as_written, boxed
-from pertoken.simulate.own import Own
+from pertoken.simulate.drawn import Source
 from pertoken.simulate.records import Records
-from pertoken.simulate.routing import ROUTES, Scale, catch_up, idle, serve
+from pertoken.simulate.routing import ROUTES, Scale, idle, serve
+from pertoken.simulate.spend import renew
 from pertoken.simulate.state import (
     ARRIVAL,
     CLOCK,
     FAULT,
     HOLD,
     INPUT,
+    LATER,
     LEVEL,
     NEVER,
     NEXT_ARRIVAL,
@@ -34,6 +38,7 @@ from pertoken.simulate.state import (
     RING,
     SAID,
     SERVED,
+    TOO_LARGE,
     WAITING,
     Costs,
     Lane,
@@ -48,72 +53,15 @@ from pertoken.simulate.traffic import Traffic
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
-BLOCK = 16  # tokens of a KV block, the default of vLLM
 TICK = 1e-12  # s; longer where traffic or service would not fit 62 bits
-MOST_LANES = 4096
 SLICE = 8_000  # requests between two looks at progress; few enough to stay near the processor
 SMALL = 2_000  # and where nothing is compiled
+MOST_TICKS = 1 << 61  # of a clock
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """Replicas and policies.
-
-    Parameters
-    ----------
-    replicas : int
-        Copies of the deployment; with ``crowd`` the most that run.
-    route : str
-        One of ``ROUTES``.
-    prefix_cache : bool
-        Whether lanes keep blocks of prompts for those that begin alike.
-    priorities : int
-        Levels of priority; 1 is first come, first served.
-    block : int
-        Tokens of a KV block.
-    crowd : int
-        Requests a running replica above which another is started; 0 keeps all running.
-    start_s, patience_s : float
-        From start to service, and without requests until a replica is stopped [s].
-    least : int
-        Replicas that always run, where they are started and stopped.
-    accepted : float
-        Tokens that a step emits on average, for a deployment with a draft model; 1 without.
-    seed : int
-        Of what is accepted.
-    policy : Own or None
-        A user's functions, where they replace rules of the engine.
-    """
-
-    replicas: int = 1
-    route: str = "round-robin"
-    prefix_cache: bool = False
-    priorities: int = 1
-    block: int = BLOCK
-    crowd: int = 0
-    start_s: float = 60.0
-    patience_s: float = 300.0
-    least: int = 1
-    accepted: float = 1.0
-    seed: int = 0
-    policy: Own | None = None
-
-    def __post_init__(self) -> None:
-        if self.route not in ROUTES:
-            raise PertokenError(f"--route is {self.route[:40]!r}; use one of {', '.join(ROUTES)}")
-        for name, low, high in (
-            ("replicas", 1, MOST_LANES), ("priorities", 1, 16), ("block", 1, 4096), ("crowd", 0, 1_000_000),
-            ("least", 1, MOST_LANES), ("accepted", 1, 16), ("start_s", 0, 1e6), ("patience_s", 0, 1e6),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not low <= value <= high:
-                flag = name.removesuffix("_s").replace("_", "-")
-                raise PertokenError(f"--{flag} is {value:g}; it must be from {low:g} to {high:g}")
-
-
-def capacity(deployment: Deployment, traffic: Traffic, block: int) -> int:
+def capacity(deployment: Deployment, traffic: Traffic | Source, block: int) -> int:
     """KV blocks of one lane; a token takes what it takes on average at the mean request's length."""
-    mean = float(traffic.input.mean() + traffic.output.mean() / 2.0)
+    mean = traffic.extent.mean
     each = float(deployment.sequence_bytes(mean)) / mean
     if each <= 0:
         return 1 << 40
@@ -135,8 +83,8 @@ class Run:
         What an accelerator draws; None leaves energy out.
     tick : float
         Length of a tick [s]; `simulate` lengthens it where needed.
-    ready : bool
-        Whether prompts come with their KV (a pool that only decodes).
+    pool : str
+        ``prefill`` or ``decode`` of a pool that does that alone.
 
     Raises
     ------
@@ -146,18 +94,23 @@ class Run:
         When weights and the longest request do not fit the memory.
     """
 
+    requests: Requests
+    held: Traffic
+    where: Any
+    refused: int
+
     def __init__(
         self,
         deployment: Deployment,
-        traffic: Traffic,
+        traffic: Traffic | Source,
         cluster: Cluster,
         draw: Draw | None,
         tick: float,
-        ready: bool = False,
+        pool: str = "",
     ) -> None:
         self.deployment, self.traffic, self.cluster, self.tick = deployment, traffic, cluster, tick
-        total = traffic.input.astype(np.int64) + traffic.output
-        longest, limit = int(total.max()), deployment.model.context_limit
+        e, self.first, self.done = traffic.extent, 0, 0
+        longest, limit = e.longest, deployment.model.context_limit
         if longest > limit:
             raise PertokenError(
                 f"the longest request has {longest:,} tokens of input and output, and {deployment.model.name} takes at most"
@@ -165,28 +118,21 @@ class Run:
             )
         deployment.check_fit(1.0)
         self.own = cluster.policy
-        self.compiled = COMPILED and not (self.own and self.own.why)
-        self.policy = self._policy(ready)
+        self._compiled = COMPILED and not (self.own and self.own.why)
+        self.policy = self._policy(pool)
         p = self.policy
-        most_grown = traffic.input + (traffic.output.astype(np.int64) - 1) * p.grow // p.grain  # no draft ever accepted
-        self.refused = np.flatnonzero(-(-most_grown // cluster.block) > p.capacity)
-        if self.refused.size and traffic.closed:
+        most_grown = self._begin()
+        if self.refused and traffic.closed:
             deployment.check_fit(float(longest))
         budget = self.policy.budget
-        most = budget if self.policy.chunked else max(budget, int(traffic.input.max() + traffic.output.max()))
-        most = min(most, int(min(total.sum(), 1 << 26)))
-        reach = Reach(p.slots, most + p.slots * p.width, int(most_grown.max()) + 1, p.width, p.grain)
+        most = budget if self.policy.chunked else max(budget, e.input + e.output)
+        most = min(most, int(min(e.inputs + e.outputs, 1 << 26)))
+        reach = Reach(p.slots, most + p.slots * p.width, most_grown + 1, p.width, p.grain)
         self.costs: Costs = Tabulated(deployment, reach, tick, draw).costs()
-        self.requests = self._requests()
         hashes = int(np.max(self.requests.chain)) + 1
         lanes = cluster.replicas * deployment.split.lanes
-        self.lanes: Lane = make_lanes(lanes, self.policy, int(traffic.output.max()), hashes)
-        self.done = 0
+        self.lanes: Lane = make_lanes(lanes, self.policy, e.output, hashes)
         self._attempt()
-        where = np.full(traffic.size, NONE, dtype=np.int32)
-        where[np.isnan(traffic.arrival)] = -2
-        where[self.refused] = -3
-        self.where = boxed(where)
         on = cluster.least if cluster.crowd else cluster.replicas
         up = np.where(np.arange(cluster.replicas) < on, 0, NEVER)
         self.up, self.since, self.paid = boxed(up), boxed(0 * up), boxed(0 * up)
@@ -197,10 +143,28 @@ class Run:
         if COMPILED and not self.compiled:
             self.costs, self.requests, self.lanes = (as_lists(x) for x in (self.costs, self.requests, self.lanes))
             self.where, self.up, self.since, self.paid = (
-                x.tolist() for x in (self.where, self.up, self.since, self.paid)
+                self.boxed(x) for x in (self.where, self.up, self.since, self.paid)
             )
 
-    def _policy(self, ready: bool) -> Policy:
+    def _begin(self) -> int:
+        """Take the requests in; the most that the context of one grows to [token]."""
+        assert isinstance(self.traffic, Traffic)
+        self.held = self.traffic
+        self.requests = self._requests(self.held)
+        where, grown = self._places(self.held)
+        self.where, self.refused = boxed(where), int((where == TOO_LARGE).sum())
+        return int(grown.max())
+
+    def _places(self, t: Traffic) -> tuple[Array, Array]:
+        """Lane of each request, or why a router does not choose one, and what contexts grow to [token]."""
+        p = self.policy
+        grown = t.input + (t.output.astype(np.int64) - 1) * p.grow // p.grain  # no draft ever accepted
+        where = np.full(t.size, NONE, dtype=np.int32)
+        where[np.isnan(t.arrival)] = LATER
+        where[-(-grown // self.cluster.block) > p.capacity] = TOO_LARGE
+        return where, grown
+
+    def _policy(self, pool: str) -> Policy:
         """What the engine's profile and the cluster say of a step."""
         d, c, t = self.deployment, self.cluster, self.traffic
         if c.route == "prefix-aware" and not c.prefix_cache:
@@ -218,28 +182,28 @@ class Run:
                 f"a request has priority {int(t.level.max())}, and there are {c.priorities} levels from 0; raise --priorities"
             )
         p, held = d.profile, capacity(d, t, c.block)
-        longest = int((t.input.astype(np.int64) + t.output).max())
-        budget = int(min(p.token_budget.value, max(1 << 20, longest)))
+        budget = int(min(p.token_budget.value, max(1 << 20, t.extent.longest)))
         drafts = d.drafts if isinstance(d, Drafted) else 0
         slots = int(min(p.max_sequences.value, max(1, held), t.size, max(1, budget // (1 + drafts))))
         grain = GRAIN if drafts else 1
         return Policy(
-            budget, slots, c.block, held, int(p.mixed or ready), int(p.chunked), max(1, int(p.look_steps.value)),
+            budget, slots, c.block, held, int(p.mixed or pool == "decode"), int(p.chunked), max(1, int(p.look_steps.value)),
             int(p.wait_steps.value), c.priorities, int(c.prefix_cache),
-            t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(ready), 1 + drafts,
-            round(c.accepted * grain), grain, c.block * grain, RING + ring_of(int(t.output.max())),
-            accept_of(c.accepted, drafts), c.seed & BITS, self.tick, *(c.policy.loop if c.policy else (0, 0, 0)),
+            t.hash_tokens // c.block if c.prefix_cache else 1, int(t.closed), int(pool == "decode"),
+            int(pool == "prefill"), int(p.reserves and pool != "prefill"), 1 + drafts, round(c.accepted * grain), grain,
+            c.block * grain, RING + ring_of(t.extent.output), accept_of(c.accepted, drafts), c.seed & BITS, 0, self.tick,
+            *(c.policy.loop if c.policy else (0, 0, 0)),
         )  # fmt: skip
 
-    def _requests(self) -> Requests:
-        t, n = self.traffic, self.traffic.size
+    def _requests(self, t: Traffic) -> Requests:
+        n = t.size
         delay = self.deployment.profile.request_delay.value
         arrival = np.rint((np.nan_to_num(t.arrival) + delay) / self.tick).astype(np.int64)
         think = np.rint(((t.think if t.think.size else np.zeros(n)) + delay) / self.tick).astype(np.int64)
         level = (t.level if t.level.size else np.zeros(n)).astype(np.int8)
         follow = (t.follow if t.follow.size else np.full(n, NONE)).astype(np.int32)
-        none = np.zeros(1, dtype=np.int32)
-        chains = (np.zeros(2, dtype=np.int64), none, none)
+        whole = np.zeros(2, dtype=np.int64)
+        chains = (whole, np.zeros(1, dtype=np.int32), whole)  # of the same kinds, so that the loop is compiled once
         if self.policy.caching:
             chains = tails(t.chain_at.astype(np.int64), t.chain)
         return make_requests((arrival, t.input, t.output, level, follow, think), chains)
@@ -255,24 +219,37 @@ class Run:
         for name in self.own.functions:
             self.own.attempt(name, room if name == "admit" else request)
 
+    def check_faults(self) -> None:
+        """Refuse a user's policy that failed."""
+        for z, g in zip(self.lanes.z, self.lanes.g, strict=True):
+            if self.own and z[FAULT]:
+                raise self.own.fault(NAMES[z[FAULT] - 1], [float(x) for x in g[SAID : SAID + 6]])
+
     def _check(self) -> None:
         """Refuse a user's policy that failed, or that leaves requests waiting for nothing."""
         if not self.own:
             return
-        for z, g in zip(self.lanes.z, self.lanes.g, strict=True):
-            if z[FAULT]:
-                raise self.own.fault(NAMES[z[FAULT] - 1], [float(x) for x in g[SAID : SAID + 6]])
+        self.check_faults()
         left = [z for z in self.lanes.z if z[WAITING] or not self.code(idle)(z) or z[NEXT_ARRIVAL] < NEVER]
-        if self.done == self.traffic.size and left and all(z[HOLD] == 2 and z[NEXT_ARRIVAL] == NEVER for z in left):
-            count = sum(int(z[WAITING]) for z in left)
-            raise PertokenError(
-                f"admit of {self.own.file} admits none of {count:,} that wait, with nothing running and nothing to come; let it"
-                " admit when running is 0"
-            )
+        if (
+            self.first + self.done == self.traffic.size
+            and left
+            and all(z[HOLD] == 2 and z[NEXT_ARRIVAL] == NEVER for z in left)
+        ):
+            raise self.own.none_admitted(sum(int(z[WAITING]) for z in left))
 
     def code(self, function: F) -> F:
         """A function of the loop as this run has it."""
         return function if self.compiled else as_written(function)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether its loop is."""
+        return self._compiled
+
+    def boxed(self, array: Array) -> Any:
+        """An array as this run's code reads it."""
+        return array if self.compiled else np.asarray(array).tolist()
 
     @property
     def busy(self) -> bool:
@@ -283,26 +260,64 @@ class Run:
     def drive(self, slice_: int) -> float:
         """Route the next ``slice_`` requests, or serve what is left; the share of requests that is answered."""
         q, lanes, c, p = self.requests, self.lanes, self.costs, self.policy
-        n = self.traffic.size
-        if self.done < n:
-            end = min(n, self.done + slice_)
-            self.code(serve)(q, lanes, c, p, self.scale, self.where, self.up, self.since, self.paid, self.done, end)
-            self.done = end
-            if end < n and not self.traffic.closed:
-                self.code(catch_up)(q, lanes, c, p, q.n[end][ARRIVAL])
+        n = len(self.where)
+        begin = end = self.done
+        if begin < n:
+            end = min(n, begin + slice_)
+            until = q.n[end][ARRIVAL] if end < n and not self.traffic.closed else 0
         else:
             quiet = self.code(idle)
             due = [int(max(z[NEXT_ARRIVAL], z[CLOCK]) if quiet(z) else z[CLOCK]) for z in lanes.z]
             left = [t for t in due if t < NEVER]
-            step = max(max(left) // 50, round(10.0 / self.tick))
-            self.code(catch_up)(q, lanes, c, p, min(left) + step)
+            until = min(left) + max(max(left) // 50, round(10.0 / self.tick))
+        self.code(serve)(
+            q, lanes, c, p, self.scale, self.where, self.up, self.since, self.paid, self.first, begin, end, until
+        )
+        self.done = end
         self._check()
-        return self.answered / n
+        self.code(renew)(q, lanes, p)
+        return self.answered / self.traffic.size
 
     @property
     def answered(self) -> int:
         """Requests that are answered."""
         return int(sum(z[SERVED] for z in self.lanes.z))
+
+    @property
+    def left(self) -> int:
+        """Requests that are held and were not sent yet."""
+        return len(self.where) - self.done
+
+    @property
+    def clock(self) -> int:
+        """The latest time of a lane [tick]."""
+        return int(max(z[CLOCK] for z in self.lanes.z))
+
+
+class Driven(Protocol):
+    """What is driven in slices."""
+
+    @property
+    def clock(self) -> int:
+        """The latest time of a lane [tick]."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is left to serve."""
+
+    @property
+    def left(self) -> int:
+        """Requests that are held and were not sent yet."""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether its loop is."""
+
+    def drive(self, slice_: int) -> float:
+        """Route so many requests, or serve what is left; the share of requests that is answered."""
+
+
+D = TypeVar("D", bound=Driven)
 
 
 def simulate(
@@ -311,7 +326,6 @@ def simulate(
     cluster: Cluster | None = None,
     draw: Draw | None = None,
     progress: Callable[[float], None] | None = None,
-    ready: bool = False,
 ) -> Records:
     """Serve traffic and return what became of every request.
 
@@ -328,35 +342,44 @@ def simulate(
     progress : callable, optional
         Told the share of requests that is answered, now and then. Where it raises ``KeyboardInterrupt`` the run ends, and
         the records are marked as partial.
-    ready : bool
-        Whether prompts come with their KV.
 
     Raises
     ------
     PertokenError
         As `Run`.
     """
-    tick = TICK
-    while traffic.span / tick > 2.0**59:
-        tick *= 10.0
+    make = partial(Run, deployment, traffic, cluster or Cluster(), draw)
+    return Records.of(*driven(make, traffic.span, progress))
+
+
+def driven(make: Callable[[float], D], span: float, progress: Callable[[float], None] | None) -> tuple[D, bool]:
+    """A run to its end, and whether it was ended early; of longer ticks where service takes longer than clocks have bits for."""
+    tick = tick_of(span)
     while True:
-        run, partial = Run(deployment, traffic, cluster or Cluster(), draw, tick, ready), False
+        run, early = make(tick), False
         try:
             _drive(run, progress)
         except KeyboardInterrupt:
-            partial = True
-        if max(z[CLOCK] for z in run.lanes.z) < 1 << 61:
-            return Records.of(run, partial)
-        tick *= 1000.0  # service took so long that clocks ran out of bits
+            early = True
+        if run.clock < MOST_TICKS:
+            return run, early
+        tick *= 1000.0
 
 
-def _drive(run: Run, progress: Callable[[float], None] | None) -> None:
-    share = 0.0
-    while run.done < run.traffic.size or run.busy:
+def tick_of(span: float) -> float:
+    """Length of a tick for so many seconds of traffic [s]."""
+    tick = TICK
+    while span / tick > 2.0**59:
+        tick *= 10.0
+    return tick
+
+
+def _drive(run: Driven, progress: Callable[[float], None] | None) -> None:
+    while run.left or run.busy:
         share = run.drive(SLICE if run.compiled else SMALL)
         if progress:
             progress(share)
-        if max(z[CLOCK] for z in run.lanes.z) >= 1 << 61:
+        if run.clock >= MOST_TICKS:
             return
 
 

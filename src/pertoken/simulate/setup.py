@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pertoken.errors import PertokenError
+from pertoken.simulate.cluster import MOST_LANES, Cluster
 from pertoken.simulate.options import OPTIONS
-from pertoken.simulate.run import MOST_LANES, Cluster
 
 POOLS = re.compile(r"([0-9]{1,9})(?::([0-9]{1,9}))?")
 
@@ -49,15 +49,9 @@ class Options:
     decode: int = 0
 
     def __post_init__(self) -> None:
-        if not self.decode:
-            return
-        if self.cluster.crowd:
+        if self.decode and self.cluster.crowd:
             raise PertokenError(
                 "--crowd starts and stops replicas of one pool; leave it out, or give --replicas one number"
-            )
-        if self.turns > 1.0:
-            raise PertokenError(
-                "--turns needs one pool, as answers decide when the next turn comes; give --replicas one number"
             )
 
     @classmethod

@@ -16,6 +16,7 @@ References
 
 from __future__ import annotations
 
+from pertoken.simulate.cache import Array
 from pertoken.simulate.compiled import compiled, inlined
 from pertoken.simulate.state import (
     BASE,
@@ -25,6 +26,7 @@ from pertoken.simulate.state import (
     BUSY,
     CLOCK,
     CONTEXT,
+    DUE,
     HAVE,
     HELD,
     HISTORY,
@@ -32,9 +34,13 @@ from pertoken.simulate.state import (
     INPUT,
     J0,
     JOULES,
+    MASK,
+    NEVER,
     NEXT,
+    NEXT_END,
     PART,
     READ,
+    RING,
     RUNNING,
     S0,
     SEGMENT,
@@ -42,13 +48,13 @@ from pertoken.simulate.state import (
     STEPS,
     TARGET,
     WIDTH,
-    Array,
     Costs,
     Lane,
     Policy,
     Requests,
 )
 
+LONG = 1 << 16  # steps after which running sums begin anew
 FINE, COARSE = 16384, 64  # beyond so many tokens the table of layers has one entry for 64
 
 
@@ -112,7 +118,7 @@ def chunk_cost(c: Costs, new: int, context: int) -> tuple[int, float, float]:
 
 
 @compiled
-def _note_far(lane: Lane, start: int, end: int, batch: float, tokens: float) -> None:
+def _note_far(lane: Lane, start: int, end: int, busy: float, batch: float, tokens: float) -> None:
     """Add a stretch that leaves its bin; bins double in width when time outgrows them."""
     z, g = lane.z, lane.g
     while end > z[WIDTH] * BINS:
@@ -127,7 +133,7 @@ def _note_far(lane: Lane, start: int, end: int, batch: float, tokens: float) -> 
     while start < end:
         until = min(end, (at + 1) * width)
         span = until - start
-        g[HISTORY + 4 * at] += span
+        g[HISTORY + 4 * at] += span * busy
         g[HISTORY + 4 * at + 1] += span * batch
         g[HISTORY + 4 * at + 2] += span * held
         g[HISTORY + 4 * at + 3] += span * each
@@ -143,7 +149,7 @@ def note(lane: Lane, time: int, batch: float, tokens: float) -> None:
     end = z[CLOCK] + time
     if end > z[BIN_END]:
         if time > 0:
-            _note_far(lane, z[CLOCK], end, batch, tokens)
+            _note_far(lane, z[CLOCK], end, 1.0, batch, tokens)
     else:
         at = HISTORY + 4 * z[BIN]
         g[at] += time
@@ -152,6 +158,14 @@ def note(lane: Lane, time: int, batch: float, tokens: float) -> None:
         g[at + 3] += tokens
     z[CLOCK] = end
     z[BUSY] += time
+
+
+@inlined
+def pause(lane: Lane, end: int) -> None:
+    """Let the clock stand at ``end``, until which the lane does nothing but hold memory."""
+    if lane.z[HELD] > 0 and end > lane.z[CLOCK]:
+        _note_far(lane, lane.z[CLOCK], end, 0.0, 0.0, 0.0)
+    lane.z[CLOCK] = end
 
 
 @inlined
@@ -168,6 +182,34 @@ def settle(q: Requests, lane: Lane, i: int) -> None:
     g, f, base = lane.g, q.f[i], q.n[i][BASE]
     f[8] += g[S0] - f[0] + base * (g[S0 + 1] - f[1]) + g[S0 + 2] - f[2]
     f[10] += g[J0] - f[3] + base * (g[J0 + 1] - f[4]) + g[J0 + 2] - f[5]
+
+
+@compiled
+def renew(q: Requests, lanes: Lane, p: Policy) -> None:
+    """Begin the running sums and steps anew in lanes with many, as differences of large ones lose digits in a long run."""
+    for r in range(len(lanes.z)):
+        z, g = lanes.z[r], lanes.g[r]
+        whole = (z[MASK] + 1) * p.look  # so that ends stay where they are, and the engine looks when it would
+        if z[STEP] < max(LONG, whole):
+            continue
+        back = z[STEP] // whole * whole
+        for at in range(RING, p.phases):
+            i = z[at]
+            while i >= 0:
+                n, f = q.n[i], q.f[i]
+                for k in range(6):
+                    f[k] -= g[S0 + k]
+                f[2] -= back * p.grow * f[1]
+                f[5] -= back * p.grow * f[4]
+                n[BASE] += back * p.grow
+                n[PART] -= back
+                i = n[NEXT]
+        for k in range(6):
+            g[S0 + k] = 0.0
+        z[STEP] -= back
+        z[DUE] -= back
+        if z[NEXT_END] != NEVER:
+            z[NEXT_END] -= back
 
 
 @inlined
@@ -289,5 +331,5 @@ def step_cost(q: Requests, lane: Lane, c: Costs, p: Policy, first: int, new: int
             f[8] += last
             f[10] += last_j + active * last
         i = n[NEXT]
-    note(lane, time, decodes, heads)
+    note(lane, time, decodes + 0.0, heads + 0.0)  # floats, as elsewhere, so that it is compiled once
     z[STEPS] += 1

@@ -14,6 +14,7 @@ from pertoken.simulate.compiled import boxed
 Array = Any
 NEVER = 1 << 62  # a time that does not come [tick]
 NONE = -1
+LATER, TOO_LARGE = -2, -3  # in place of a lane: follows another request; refused
 BINS = 512  # of a lane's history
 
 # whole numbers of a lane
@@ -26,7 +27,13 @@ BINS = 512  # of a lane's history
     ORDERED,  # waiting requests by a user's order, a heap
     FAULT,  # what a user's policy did wrong
     HOLD,  # its refusal to admit: 1, and 2 where nothing runs either
-) = range(36)  # fmt: skip
+    # where prompts are prefilled on other lanes than answers: requests whose KV moves to the lane, by when it is there ...
+    LANDING, LANDING_LAST, NEXT_LANDING, MOVING,
+    # ... and from it, until which it holds their blocks
+    LEAVING, LEAVING_LAST, NEXT_FREE,
+    AWAY, STARTED, BACK,  # what the other pool has to be told: prompts prefilled, moves begun, answers that others follow
+    STALLED, STALL,  # whether all waits for KV to move, and how long that was with prompts to serve [tick]
+) = range(48)  # fmt: skip
 # running sums of a lane: what a decoding sequence owes, apart from, by and by the growth of its context
 (S0, S1, S2, J0, J1, J2, JOULES, HISTORY) = range(8)
 
@@ -52,12 +59,13 @@ BINS = 512  # of a lane's history
     AGAIN,  # times that it was preempted
 ) = range(21)  # fmt: skip
 Q = 21
+MOVED, MOVE = PART, THINK  # when its KV has moved, and how long that takes [tick]
 # real numbers of a request: six running sums as it began to decode, then what input, cached and output tokens owe [tick],
 # and input and output tokens [J]
 F, OWED = 11, 6
 SAID = HISTORY + 4 * BINS  # what a user's policy was asked when it failed
 # where a lane's lists begin among its whole numbers
-STACK, QUEUE, RING = 40, 56, 88
+STACK, QUEUE, RING = 48, 64, 96
 
 
 class Costs(NamedTuple):
@@ -110,6 +118,8 @@ class Policy(NamedTuple):
     hash_blocks: int  # KV blocks of a block of the prefix cache
     closed: int  # requests follow others
     ready: int  # prompts come with their KV
+    moves: int  # and go with it once they are prefilled
+    reserves: int  # a request takes the blocks of its whole answer when it is admitted
     width: int  # tokens of a decoding sequence in a step: one and its drafts
     grow: int  # what its context grows by [grain]
     grain: int  # grains of a token
@@ -117,6 +127,7 @@ class Policy(NamedTuple):
     phases: int  # where the counts by phase begin among a lane's whole numbers
     accept: float  # how likely a draft is accepted after another was
     seed: int  # of what is accepted
+    first: int  # number of the first request that is held
     tick: float  # [s]
     order: Any  # a user's functions: where they are, or plain code, and 0 where there are none
     admit: Any
@@ -176,7 +187,8 @@ def make_lanes(count: int, policy: Policy, longest: int, hashes: int) -> Lane:
     ring = ring_of(longest)
     z = np.zeros((count, RING + ring + policy.units), dtype=np.int64)
     z[:, [PARTIAL, COMING, COMING_LAST, HEAP, OLDEST, LATEST, ORDERED]] = NONE
-    z[:, [NEXT_END, NEXT_ARRIVAL]] = NEVER
+    z[:, [LANDING, LANDING_LAST, LEAVING, LEAVING_LAST, AWAY, STARTED, BACK]] = NONE
+    z[:, [NEXT_END, NEXT_ARRIVAL, NEXT_LANDING, NEXT_FREE]] = NEVER
     z[:, WIDTH] = 1 << 30
     z[:, MASK] = ring - 1
     z[:, STACK : RING + ring] = NONE

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from pertoken.simulate.compiled import inlined
-from pertoken.simulate.state import DUE, HOLD, NEXT_ARRIVAL, OFFSET, RUNNING, STEP, WAITING, Lane, Policy
+from pertoken.simulate.state import (
+    DUE,
+    HOLD,
+    MOVING,
+    NEXT_ARRIVAL,
+    NEXT_LANDING,
+    OFFSET,
+    RUNNING,
+    STEP,
+    WAITING,
+    Lane,
+    Policy,
+)
 
 
 @inlined
@@ -44,10 +56,14 @@ def most_alike(lane: Lane) -> int:
 
 @inlined
 def earliest(lane: Lane, p: Policy, until: int) -> int:
-    """When an arrival may change what the lane does: not while others wait before it, nor while no slot is free."""
+    """When an arrival may change what the lane does: not while others wait before it, nor while no slot is free.
+
+    KV that has moved always does.
+    """
     z = lane.z
+    until = min(until, z[NEXT_LANDING]) if p.ready else until
     open_ = z[WAITING] == 0 or p.levels > 1
-    return min(until, z[NEXT_ARRIVAL]) if open_ and z[RUNNING] < p.slots else until
+    return min(until, z[NEXT_ARRIVAL]) if open_ and z[RUNNING] + z[MOVING] < p.slots else until
 
 
 @inlined
@@ -72,6 +88,8 @@ def crossing(lane: Lane, p: Policy, grains: int) -> int:
 @inlined
 def needed(lane: Lane, p: Policy, grains: int) -> int:
     """KV blocks that the decoding sequences take while their contexts grow by ``grains``."""
+    if p.reserves:
+        return 0
     whole = 0
     if grains >= p.units:
         whole = grains // p.units

@@ -8,6 +8,7 @@ request when the last is answered; or conversations, whose turns share their beg
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,36 @@ BLOCK = 16  # tokens of a block of the prefix cache of made-up conversations
 
 def _no_chain() -> Array:
     return NO_CHAIN
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a machine has to know of traffic before it serves any.
+
+    Parameters
+    ----------
+    size : int
+        Requests.
+    input, output, longest : int
+        Most input, most output, and most of both in one request [token].
+    inputs, outputs : int
+        Of all requests [token].
+    span : float
+        From 0 to the last arrival that is known [s].
+    """
+
+    size: int
+    input: int
+    output: int
+    longest: int
+    inputs: int
+    outputs: int
+    span: float
+
+    @property
+    def mean(self) -> float:
+        """Mean context of the mean request while it decodes [token]."""
+        return self.inputs / self.size + self.outputs / self.size / 2.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +125,20 @@ class Traffic:
     @property
     def span(self) -> float:
         """From 0 to the last arrival that is known [s]."""
-        return float(np.nanmax(self.arrival))
+        return self.extent.span
+
+    @cached_property
+    def extent(self) -> Extent:
+        """Its size and bounds."""
+        whole = self.input.astype(np.int64) + self.output
+        inputs, outputs = (int(x.sum(dtype=np.int64)) for x in (self.input, self.output))
+        most_in, most_out, longest = (int(x.max()) for x in (self.input, self.output, whole))
+        return Extent(self.size, most_in, most_out, longest, inputs, outputs, float(np.nanmax(self.arrival)))
+
+    def part(self, begin: int, end: int) -> Traffic:
+        """Requests ``begin`` to before ``end``, without what ties them to others."""
+        level = self.level[begin:end]
+        return Traffic(self.arrival[begin:end], self.input[begin:end], self.output[begin:end], self.origin, level)
 
     @property
     def lengths(self) -> Lengths:
@@ -142,17 +186,30 @@ def arrivals(rate: float, count: int, rng: np.random.Generator, cv: float = 1.0,
     profile : ndarray, optional
         24 hourly weights of mean 1, by which the rate changes over a day.
     """
+    check_arrivals(rate, cv)
+    return on_the_clock(np.cumsum(gaps_of(count, rng, cv)) / rate, profile)
+
+
+def check_arrivals(rate: float, cv: float) -> None:
+    """Refuse what is no rate [1/s] or no coefficient of variation."""
     if not 1e-9 <= rate <= 1e9:
         raise PertokenError(f"a rate of {rate:g} requests/s cannot be simulated; give 1e-9 to 1e9")
     if not 0.0 <= cv <= 100.0:
         raise PertokenError(f"--burst is {cv:g}; it is the coefficient of variation of gaps, from 0 to 100")
+
+
+def gaps_of(count: int, rng: np.random.Generator, cv: float) -> Array:
+    """So many gaps between arrivals, of mean 1."""
     if cv == 1.0:
-        gaps = rng.standard_exponential(count)
-    elif cv == 0.0:
-        gaps = np.ones(count)
-    else:
-        gaps = rng.standard_gamma(1.0 / cv**2, count) * cv**2
-    work = np.cumsum(gaps) / rate  # seconds at the mean rate
+        return rng.standard_exponential(count)
+    if cv == 0.0:
+        return np.ones(count)
+    found: Array = rng.standard_gamma(1.0 / cv**2, count) * cv**2
+    return found
+
+
+def on_the_clock(work: Array, profile: Array | None) -> Array:
+    """Seconds at the mean rate as those of the day's clock."""
     if profile is None:
         return work
     # the rate's integral over a day is one day; its inverse turns even work into the day's clock
@@ -180,9 +237,14 @@ def open_loop(
     rng = np.random.default_rng(seed)
     when = arrivals(rate, count, rng, cv, profile)
     inputs, outputs = draw_lengths(lengths, count, rng)
+    return Traffic(when, inputs, outputs, origin_of(lengths, rate, cv, profile))
+
+
+def origin_of(lengths: Lengths, rate: float, cv: float, profile: Array | None) -> str:
+    """Where an open loop's requests come from, for the receipt."""
     kind = "Poisson" if cv == 1.0 else "even" if cv == 0.0 else f"gamma (cv {cv:g})"
     daily = " over a daily profile" if profile is not None else ""
-    return Traffic(when, inputs, outputs, f"{kind} arrivals at {rate:.4g}/s{daily}, {lengths.origin}")
+    return f"{kind} arrivals at {rate:.4g}/s{daily}, {lengths.origin}"
 
 
 def closed_loop(lengths: Lengths, users: int, count: int, seed: int = 0, think: float = 0.0) -> Traffic:

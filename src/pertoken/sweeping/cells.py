@@ -22,6 +22,7 @@ from pertoken.report.document import clean
 from pertoken.report.export import write_whole
 from pertoken.report.simulation_cases import Row
 from pertoken.simulation import Case
+from pertoken.sweeping.apart import Job, run_apart
 
 INTERRUPTED = "interrupted before it was done"
 
@@ -68,8 +69,11 @@ def _digest(path: Path, changed: int, size: int) -> str:  # noqa: ARG001 - a cha
 def run_cell(cell: Cell) -> Row:
     """Figures of one case; what goes wrong is told in ``error``."""
     try:
-        case = Case.of(cell.given)
-        found = case.search() if cell.search else case.run()
+        if "policy" in cell.given:
+            found = run_apart(Job(cell.given, cell.search))
+        else:
+            case = Case.of(cell.given)
+            found = case.search() if cell.search else case.run()
         if found.partial:
             raise KeyboardInterrupt
         return {**clean(found.row()), "error": None}
