@@ -177,6 +177,27 @@ def test_of_a_jump_over_the_limit_the_side_below_is_found(jump: float) -> None:
     assert jump * (1.0 - 1e-9) < found <= jump
 
 
+def test_a_rate_that_graphs_can_meet_is_met_with_graphs() -> None:
+    """Beyond the most sequences that a graph replays steps take longer, so that the same rate keeps more in flight there."""
+    d = maker.deploy()
+    bare = replace(d, accelerator=replace(d.accelerator, vendor="NVIDIA"))
+    captured = maker.number(20, "sequence")
+    profile = replace(
+        bare.profile, prompt_launch=maker.number(200e-6, "s"), graph_sequences=captured, prompt_graphs=True
+    )
+    slow, moments = replace(bare, profile=profile), Moments.fixed(200.0, 400.0)
+    most = float(steady(bare, moments, saturated(bare, moments, Goals()), open_pace(bare, moments)).rate)
+    rates = most * np.array([0.02, 0.1, 0.2, 0.3, 0.5])
+    quick, found = at_rate(bare, moments, rates), at_rate(slow, moments, rates)
+    assert found.rate == pytest.approx(rates, rel=1e-6)
+    few = quick.batch < 20.0
+    assert few.tolist() == [True, True, True, False, False]
+    assert found.batch[few] == pytest.approx(quick.batch[few], rel=1e-6)
+    assert (found.batch[~few] > 1.5 * quick.batch[~few]).all()
+    for rate, batch in zip(rates, found.batch, strict=True):
+        assert float(at_rate(slow, moments, rate).batch) == pytest.approx(batch, rel=1e-6)
+
+
 def test_a_rate_is_met_at_every_load() -> None:
     d = maker.deploy()
     moments = Moments.fixed(1000.0, 100.0)

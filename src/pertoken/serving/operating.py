@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -235,10 +236,32 @@ def at_rate(deployment: Deployment, moments: Moments, rate: Number) -> Steady:
     def excess(finished: Number) -> Number:
         return np.log(np.maximum(steady(deployment, moments, finished, pace).rate, 1e-300) / rate)
 
-    state = steady(deployment, moments, solve(excess, low, high, ceiling), pace)
+    finished = solve(excess, low, high, ceiling)
+    state = steady(deployment, moments, _captured(deployment, moments, excess, finished, pace), pace)
     # near an empty system y is all but constant; the busy share then follows from the rate itself
     busy = np.minimum(1.0, rate * state.step_s / state.finished)
     return steady(deployment, moments, state.finished, pace, busy)
+
+
+def _captured(
+    deployment: Deployment, moments: Moments, excess: Callable[[Number], Number], finished: Number, pace: Pace
+) -> Number:
+    """A lower y that meets a rate too, where steps jump at the most sequences that a graph replays.
+
+    An engine that fills up comes to the lower state first and stays there.
+    """
+    captured = deployment.profile.graph_sequences.value
+
+    def beyond_graphs(y: Number) -> Number:
+        return np.log(np.maximum(steady(deployment, moments, y, pace).batch * moments.width, 1e-300) / captured)
+
+    above = beyond_graphs(finished) > 0 if captured and deployment.launches_s else False
+    if not np.any(above):
+        return finished
+    low, high, ceiling = _ends(deployment, moments)
+    edge = np.maximum(solve(beyond_graphs, low, high, ceiling) * (1.0 - 1e-9), low)
+    lower = solve(excess, low, edge, ceiling)
+    return np.where(above & (excess(lower) > -1e-6), lower, finished)
 
 
 def _binding(limits: dict[str, Number], goal_free: str) -> str:
