@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from pertoken.errors import PertokenError
 from pertoken.knobs import KNOBS, read_knobs
 from pertoken.money.energy import Draw
 from pertoken.money.site import Site
-from pertoken.report.simulation import Simulation
+from pertoken.report.simulation import Simulation, columns
+from pertoken.report.simulation_stream import Requests
 from pertoken.scenario import DEFAULT_TPOT, DEFAULT_TTFT, Resolver
 from pertoken.serving.lengths import Lengths
 from pertoken.serving.operating import operate, workload_moments
@@ -207,6 +209,33 @@ class Case:
         run, partial = stream(self.deployment, source, sink, self.options.cluster, self.draw, progress)
         billed = BilledStream(Streamed.ended(run, tally, partial), self.rate, self.draw, self.site)
         return Simulation(billed, self.goals, list(dict.fromkeys(self.assumed)), self.scenario, policy=self.own)
+
+    def write(
+        self, path: Path | None, progress: Callable[[float], None] | None = None,
+        begun: Callable[[Path], None] | None = None,
+    ) -> Simulation:  # fmt: skip
+        """Serve it as `stream` does and write its requests as they come; nothing is left behind unless all of them are.
+
+        Parameters
+        ----------
+        path : Path or None
+            Where they are written, as one of `pertoken.report.simulation_stream.FORMS`; with None they are dropped.
+        progress : callable, optional
+            As of `pertoken.simulate.run.simulate`.
+        begun : callable, optional
+            Told the temporary file.
+        """
+        if path is None:
+            return self.stream(None, progress)
+        file = Requests(path)
+        try:
+            if begun and file.temporary:
+                begun(file.temporary)
+            run = self.stream(lambda billed: file.add(columns(billed)), progress)
+            file.close(run.partial, run.records.traffic.origin)
+        finally:
+            file.drop()
+        return run
 
     def _source(self) -> Parts:
         """The requests in parts."""

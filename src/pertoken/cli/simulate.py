@@ -119,35 +119,22 @@ def _streamed(given: dict[str, Any], as_json: bool, as_csv: bool, target: str | 
     """One case whose requests are written as it goes. Ctrl-C is heard between slices, when the file is whole."""
     from pertoken.cli.progress import Progress, first_use
     from pertoken.report import simulation_files as files
-    from pertoken.report.simulation import columns
-    from pertoken.report.simulation_stream import FORMS, Requests
+    from pertoken.report.simulation_stream import FORMS
     from pertoken.simulation import Case
 
     path = place(target, files.WRITERS) if target is not None else None
-    line = Progress("simulating")
-    if "policy" in given:
-        first_use()
-        single = path if path and path.suffix.lower() in FORMS else None
-        try:
-            run = _apart(given, line, stream=True, path=single)
-        finally:
-            line.close()
-        _wrote(run, path, single is not None)
-        _show(run, as_json, as_csv)
-        return
-    case = Case.of(given)
+    single = path if path and path.suffix.lower() in FORMS else None
+    case, line = None if "policy" in given else Case.of(given), Progress("simulating")
     first_use()
-    file = Requests(path) if path and path.suffix.lower() in FORMS else None
     try:
-        with between_slices(line) as progress:
-            run = case.stream((lambda billed: file.add(columns(billed))) if file else None, progress)
-            if file:
-                file.close(run.partial, run.records.traffic.origin)
+        if case is None:
+            run = _apart(given, line, stream=True, path=single)
+        else:
+            with between_slices(line) as progress:
+                run = case.write(single, progress)
     finally:
         line.close()
-        if file:
-            file.drop()
-    _wrote(run, path, file is not None)
+    _wrote(run, path, single is not None)
     _show(run, as_json, as_csv)
 
 

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pertoken.errors import PertokenError
-from pertoken.report.simulation import Simulation, columns
-from pertoken.report.simulation_stream import Requests
-from pertoken.simulate.bill import Billed
+from pertoken.report.simulation import Simulation
 from pertoken.simulation import Case
 
 PATIENCE = 60.0  # s without a sign of life in which a policy is read, or a few thousand requests are served
@@ -147,28 +145,9 @@ def _simulation(conn: Connection, job: Job) -> Simulation:
             raise KeyboardInterrupt
 
     if job.stream:
-        found = _streamed(conn, case, job.path, progress)
+        found = case.write(job.path, progress, lambda name: conn.send(("file", name)))
     else:
         found = case.search(progress, lambda text: conn.send(("tell", text))) if job.search else case.run(progress)
     found.policy = case.own.bare if case.own else None
     conn.send(("patience", False))  # a large result takes a while
-    return found
-
-
-def _streamed(conn: Connection, case: Case, path: Path | None, progress: Callable[[float], None]) -> Simulation:
-    file = Requests(path) if path else None
-
-    def add(billed: Billed) -> None:
-        if file:
-            file.add(columns(billed))
-
-    try:
-        if file:
-            conn.send(("file", file.temporary))
-        found = case.stream(add, progress)
-        if file:
-            file.close(found.partial, found.records.traffic.origin)
-    finally:
-        if file:
-            file.drop()
     return found
